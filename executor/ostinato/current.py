@@ -1,0 +1,179 @@
+"""``current_job()``: what a running task can know and say about its own job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, overload
+
+from ostinato import clock
+from ostinato.codec import decode, encode_args, text_of
+from ostinato.errors import ConfigError, NotRunning, PayloadError
+from ostinato.ids import new_ids
+from ostinato.model import Job
+from ostinato.options import Placement, PostOptions
+from ostinato.task import registry
+from ostinato.units import moment
+from ostinato.wire import Order
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+Say = Callable[[str, str], None]
+
+PROGRESS_INTERVAL = 0.25
+"""Progress is passed on at most this often (seconds); the last value always is."""
+
+
+class CurrentJob:
+    """The job that runs here. Made by the runner, found by `current_job`."""
+
+    def __init__(self, order: Order, say: Say) -> None:
+        self._order = order
+        self._say = say
+        self._posts: list[Job] = []
+        self._state: Any = None if order.checkpoint is None else decode(order.checkpoint)
+        self._progress_at = 0.0
+        self._progress: str | None = None
+        self.cancelled = False
+        """True once the job is told to stop; `Interrupted` is raised in it as well."""
+
+    @property
+    def id(self) -> str:
+        """The job's id; good as an idempotency key."""
+        return self._order.job_id
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1."""
+        return self._order.attempt
+
+    @property
+    def task(self) -> str:
+        return self._order.task
+
+    @property
+    def queue(self) -> str:
+        return self._order.queue
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return self._order.tags
+
+    @property
+    def schedule(self) -> str | None:
+        """The name of the schedule that posted the job, if one did."""
+        return self._order.schedule
+
+    @property
+    def tick(self) -> datetime | None:
+        """The due time of the schedule that this job stands for."""
+        return None if self._order.tick is None else moment(self._order.tick)
+
+    @property
+    def log(self) -> Any:
+        """A structlog logger, bound to the job, that writes to this attempt's log."""
+        from ostinato import structured
+
+        return structured.bound_logger({"job": self.id, "attempt": self.attempt, "task": self.task})
+
+    @property
+    def state(self) -> Any:
+        """What the last `checkpoint` saved, in this attempt or an earlier one; None at first."""
+        return self._state
+
+    def checkpoint(self, state: Any) -> None:
+        """Save a state (JSON data) that is there again if the job is interrupted and run anew."""
+        text = encode_args({"state": state}, self.task)
+        if len(text) > self._order.max_payload:
+            raise PayloadError(
+                f"The checkpoint of {self.task!r} has {len(text)} bytes, over the limit of "
+                f"{self._order.max_payload}: save a path or key to it."
+            )
+        self._state = state
+        self._say("checkpoint", text[len('{"state":') : -1])
+
+    def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Report how far the job is. Cheap: passed on at most four times a second."""
+        self._progress = encode_args({"done": done, "total": total, "message": message}, self.task)
+        if time.monotonic() - self._progress_at >= PROGRESS_INTERVAL:
+            self.flush()
+
+    def flush(self) -> None:
+        """Pass on the last progress now."""
+        if self._progress is not None:
+            self._say("progress", self._progress)
+            self._progress = None
+            self._progress_at = time.monotonic()
+
+    @overload
+    def post(self, job: Job, **options: Unpack[PostOptions]) -> Job: ...
+    @overload
+    def post(self, job: Sequence[Job], **options: Unpack[PostOptions]) -> list[Job]: ...
+    def post(self, job: Job | Sequence[Job], **options: Unpack[PostOptions]) -> Job | list[Job]:
+        """Post follow-up jobs: stored together with this job's success, or not at all.
+
+        Returns them with their ids.
+        """
+        placement = Placement(options, clock.now())
+        jobs = as_jobs(job)
+        placed = [placement.apply(one, job_id) for one, job_id in zip(jobs, new_ids(len(jobs)), strict=True)]
+        for one in placed:
+            check_size(one, self._order.max_payload)
+            check_runner(one)
+        self._posts.extend(placed)
+        return placed[0] if isinstance(job, Job) else placed
+
+    @property
+    def posts(self) -> tuple[Job, ...]:
+        return tuple(self._posts)
+
+
+def as_jobs(given: object) -> list[Job]:
+    """One job or several, as a list. Raises PayloadError for what is none."""
+    jobs: list[Any] = list(given) if isinstance(given, Iterable) and not isinstance(given, (str, Job)) else [given]
+    for one in jobs:
+        if not isinstance(one, Job):
+            raise PayloadError(
+                f"Cannot post {text_of(one)}: it is no job. Make one of a task: post(task.job(...)); "
+                "or Job.script(...), Job.command(...)."
+            )
+    return jobs
+
+
+def check_size(job: Job, limit: int) -> None:
+    """Raises PayloadError if the arguments of the job are over the limit (bytes)."""
+    if len(job.args) > limit or len(job.args.encode()) > limit:
+        raise PayloadError(
+            f"Cannot post {job.task!r}: its arguments have {len(job.args.encode()):,} bytes as JSON, over the "
+            f"limit of {limit:,}. Store the data elsewhere and pass a path or key, or raise max_payload."
+        )
+
+
+def check_runner(job: Job) -> None:
+    """Raises ConfigError if the job cannot be run by the runner that it asks for."""
+    runner = job.policy.runner
+    if job.kind != "function" and runner in ("thread", "asyncio"):
+        raise ConfigError(f"runner={runner!r} cannot run a {job.kind}: leave it out, or give runner='subprocess'.")
+    if runner == "asyncio":
+        task = registry.get(job.task)
+        if task is not None and not task.is_async:
+            raise ConfigError(f"runner='asyncio' cannot run {job.task!r}, which is no coroutine: write \"async def\".")
+
+
+_current: ContextVar[CurrentJob | None] = ContextVar("ostinato_current_job", default=None)
+
+
+def current_job() -> CurrentJob:
+    """The job that runs here. Raises NotRunning outside of a job."""
+    job = _current.get()
+    if job is None:
+        raise NotRunning("current_job() is only known inside a running job; this code runs outside of one.")
+    return job
+
+
+def enter(job: CurrentJob | None) -> None:
+    """Make this the current job of the calling thread or coroutine."""
+    _current.set(job)

@@ -1,0 +1,114 @@
+"""Every error Ostinato raises. Each also is the builtin that a stranger would catch.
+
+    OstinatoError
+    ├── ConfigError        (ValueError)       an option, URL or file of settings is wrong
+    ├── TaskError          (TypeError)        a function cannot become a task
+    ├── UnknownTask        (LookupError)      no such task is registered here
+    ├── PostError                             a job was refused; nothing was stored
+    │   ├── ArgumentError  (TypeError)        arguments do not fit the task's signature
+    │   └── PayloadError   (ValueError)       a value cannot be stored, or is too large
+    ├── StoreError
+    │   ├── StoreUnavailable (ConnectionError) the store cannot be reached or used now
+    │   └── StoreCorrupt   (ValueError)       what the store holds cannot be read
+    ├── NotRunning         (RuntimeError)     the executor is not started, or is stopped
+    ├── JobNotFound        (LookupError)      no job has this id
+    ├── JobEnded                              result() of a job that did not succeed
+    │   ├── JobFailed      (RuntimeError)
+    │   ├── JobCancelled   (RuntimeError)
+    │   └── JobExpired     (RuntimeError)
+    ├── LogUnavailable     (LookupError)      the log of an attempt cannot be read here and now
+    └── RunnerError        (RuntimeError)     an attempt's process cannot be made
+
+`Interrupted` is not among them: it is a ``BaseException``, so that ``except Exception`` in a
+task does not swallow a stop.
+"""
+
+from __future__ import annotations
+
+
+class OstinatoError(Exception):
+    """Root of all errors of this library."""
+
+
+class ConfigError(OstinatoError, ValueError):
+    """An option, URL or settings file is wrong."""
+
+
+class TaskError(OstinatoError, TypeError):
+    """A function cannot become a task."""
+
+
+class UnknownTask(OstinatoError, LookupError):
+    """No task of this name is registered in this process."""
+
+
+class PostError(OstinatoError):
+    """A job was refused when posted; nothing was stored."""
+
+
+class ArgumentError(PostError, TypeError):
+    """The arguments do not fit the task's signature and type hints."""
+
+
+class PayloadError(PostError, ValueError):
+    """A value cannot be stored as JSON, or the payload is over the limit."""
+
+
+class StoreError(OstinatoError):
+    """Something is wrong with the store."""
+
+
+class StoreUnavailable(StoreError, ConnectionError):
+    """The store cannot be reached or used at the moment; trying again may help."""
+
+
+class StoreCorrupt(StoreError, ValueError):
+    """What the store holds cannot be read; trying again does not help."""
+
+
+class NotRunning(OstinatoError, RuntimeError):
+    """The executor is not started, or is stopped."""
+
+
+class JobNotFound(OstinatoError, LookupError):
+    """No job has this id."""
+
+
+class JobEnded(OstinatoError, RuntimeError):
+    """The job ended without a result.
+
+    Attributes: ``job_id``, ``attempts`` (how many were made), ``reason`` and ``traceback``
+    (the child's, as text).
+    """
+
+    def __init__(self, message: str, *, job_id: str, attempts: int, reason: str = "", traceback: str = "") -> None:
+        super().__init__(message)
+        self.job_id = job_id
+        self.attempts = attempts
+        self.reason = reason
+        self.traceback = traceback
+
+
+class JobFailed(JobEnded):
+    """The job failed and will not be tried again by itself."""
+
+
+class JobCancelled(JobEnded):
+    """The job was cancelled."""
+
+
+class JobExpired(JobEnded):
+    """The job was not started before its expiry."""
+
+
+class LogUnavailable(OstinatoError, LookupError):
+    """The log of this attempt cannot be read here and now; the message says where it is."""
+
+
+class RunnerError(OstinatoError, RuntimeError):
+    """An attempt's process cannot be made."""
+
+
+class Interrupted(BaseException):
+    """Raised inside a task when it is told to stop: cancelled, out of time, or the executor
+    shuts down. Clean up and let it pass; the process is killed after the grace period."""

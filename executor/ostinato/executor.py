@@ -1,0 +1,336 @@
+"""`TaskExecutor`: the door of the house. It opens the store, posts, and starts the engine."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, get_args, overload
+
+from ostinato import config, loading
+from ostinato.current import as_jobs, check_runner, check_size
+from ostinato.endings import Endings
+from ostinato.engine import Engine
+from ostinato.errors import ConfigError, JobNotFound, NotRunning
+from ostinato.events import Events, L, Listener
+from ostinato.handle import Access, JobHandle
+from ostinato.ids import VALID, new_ids
+from ostinato.model import SECOND, ExecutorInfo, Job, Keep, State
+from ostinato.names import suggest
+from ostinato.options import Placement, PostOptions
+from ostinato.places import places
+from ostinato.plugins import manager, masked, open_log_store, open_store
+from ostinato.storage import Count, JobQuery
+from ostinato.units import Duration, Size, micros
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class TaskExecutor:
+    """Posts jobs to a store and, once started, runs jobs from it.
+
+    ``url`` names the store (``sqlite:///jobs.db``, ``memory://``); every argument that is left
+    out comes from ``OSTINATO_*`` variables, then ``ostinato.toml`` or ``[tool.ostinato]``, then
+    the default. ``slots`` is how much runs at a time, ``queues`` are names or globs to take jobs
+    from, ``log_store`` a folder or ``s3://bucket/prefix``, ``lease`` how long (seconds) an
+    executor may be silent before others take its jobs over, ``grace`` how long `stop` lets running
+    jobs end, ``poll`` the slow safety poll, ``max_payload`` and ``max_log`` bounds in bytes,
+    ``keep`` the retention of ended jobs per outcome.
+
+    Raises ConfigError for anything wrong. The store is opened at the first use.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        slots: int | None = None,
+        queues: Sequence[str] | None = None,
+        log_store: str | None = None,
+        spool: str | None = None,
+        lease: Duration | None = None,
+        grace: Duration | None = None,
+        poll: Duration | None = None,
+        max_payload: Size | None = None,
+        max_log: Size | None = None,
+        keep: dict[str, Keep] | None = None,
+        start_method: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        given = {key: value for key, value in locals().items() if key != "self"}
+        self._config = config.load(given)
+        self._places = places(self._config)
+        self._events = Events()
+        hook = manager().hook.ostinato_event
+        if hook.get_hookimpls():
+            self._events.on_every(lambda event: hook(event=event))
+        self._furnish()
+        _living.add(self)
+
+    def _furnish(self) -> None:
+        """Everything that belongs to this process, and is made anew in one that is forked from it."""
+        self._store = open_store(self._config.url)
+        self._log_store = open_log_store(self._places.log_store)
+        self._endings = Endings(self._store)
+        self._engine: Engine | None = None
+        self._stopping: Engine | None = None
+        self._stopper = 0
+        self._stopped = threading.Event()
+        self._opened = False
+        self._closed = False
+        self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        state = "running" if self._engine is not None else "stopped"
+        return f"<TaskExecutor {masked(self._config.url)} {state}>"
+
+    # posting
+
+    @overload
+    def post(self, job: Job, **options: Unpack[PostOptions]) -> JobHandle: ...
+    @overload
+    def post(self, job: Sequence[Job], **options: Unpack[PostOptions]) -> list[JobHandle]: ...
+    def post(self, job: Job | Sequence[Job], **options: Unpack[PostOptions]) -> JobHandle | list[JobHandle]:
+        """Post a job, or all or none of a list, in one round trip.
+
+        Works from any thread, before and after `start`. When it returns the job is as safe as the
+        store can make it. Raises ConfigError for a wrong option, PayloadError for a payload over
+        the limit, StoreUnavailable if the store does not answer; nothing is stored then.
+        """
+        self._open()
+        placement = Placement(options, self._store.now())
+        jobs = as_jobs(job)
+        limit = self._config.max_payload
+        for one in jobs:
+            check_size(one, limit)
+        placed = [placement.apply(one, job_id) for one, job_id in zip(jobs, new_ids(len(jobs)), strict=True)]
+        for one in placed:
+            if one.policy.runner != "subprocess":
+                check_runner(one)
+        engine = self._engine
+        posted = self._store.post(placed) if engine is None else engine.dispatcher.post(placed)
+        handles = [JobHandle(self._access, answer.id) for answer in posted]
+        return handles[0] if isinstance(job, Job) else handles
+
+    # running
+
+    def start(self) -> TaskExecutor:
+        """Begin to run jobs; nothing if it has begun. Returns itself."""
+        self._open()
+        with self._lock:
+            if self._engine is None:
+                engine = Engine(
+                    self._config, self._store, self._log_store, self._places.spool, self._events, self._endings
+                )
+                engine.start()
+                self._engine = engine
+        return self
+
+    def stop(self, grace: Duration | None = None) -> None:
+        """Claim nothing more, let running jobs end within ``grace`` (default: the setting), stop the
+        others and hand them back at once, without cost to them. Nothing if it is not running.
+
+        Safe from any thread and listener, and more than once: a call with less grace cuts short a
+        stop that is under way, and returns when that has ended (at once if it comes from within,
+        as a signal handler does). It may be started again.
+        """
+        patience = (self._config.grace if grace is None else micros(grace, "grace")) / SECOND
+        with self._lock:
+            engine, self._engine = self._engine, None
+            if engine is not None:
+                self._stopping, self._stopper, self._stopped = engine, threading.get_ident(), threading.Event()
+            stopping, stopper, stopped = self._stopping, self._stopper, self._stopped
+        if engine is None:
+            if stopping is not None:
+                stopping.dispatcher.hurry(patience)
+                if stopper != threading.get_ident():
+                    stopped.wait()
+            return
+        try:
+            engine.stop(patience)
+            self._events.close()
+        finally:
+            self._stopping = None
+            stopped.set()
+
+    def close(self) -> None:
+        """Stop, and let go of the store. Handles of this executor are of no use any more."""
+        self.stop()
+        with self._lock:
+            if self._opened and not self._closed:
+                self._closed = True
+                self._endings.close()
+                self._events.close()
+                self._store.close()
+                self._log_store.close()
+
+    def __enter__(self) -> TaskExecutor:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until this executor is idle: nothing runs here, and nothing is left that it could
+        run now (jobs scheduled for later do not count). False after ``timeout`` seconds."""
+        engine = self._engine
+        if engine is None:
+            raise NotRunning("wait() needs a started executor: call start() first, or use `with executor:`.")
+        return engine.dispatcher.wait_idle(timeout)
+
+    # listening
+
+    def on(self, kind: str, listener: L | None = None) -> Any:
+        """Call ``listener(event)`` at every event of this kind; as a decorator without listener.
+
+        Kinds: ``idle start success fail retry cancel expire rescue progress log_uploaded``. ``fail``
+        comes once per job, at its end; ``retry`` after each failed attempt before that. Events tell of
+        the attempts that this executor ran.
+        """
+        return self._subscribe(kind, listener, once=False)
+
+    def once(self, kind: str, listener: L | None = None) -> Any:
+        """As `on`, for the next event only."""
+        return self._subscribe(kind, listener, once=True)
+
+    def off(self, kind: str, listener: Listener) -> None:
+        """Do not call this listener any more."""
+        self._events.off(kind, listener)
+
+    remove_listener = off
+
+    def _subscribe(self, kind: str, listener: L | None, once: bool) -> Any:
+        if listener is not None:
+            self._events.on(kind, listener, once)
+            return listener
+
+        def decorate(function: L) -> L:
+            self._events.on(kind, function, once)
+            return function
+
+        return decorate
+
+    # looking
+
+    @property
+    def id(self) -> str | None:
+        """The id of the running executor, new at every start; None while it is stopped."""
+        return None if self._engine is None else self._engine.id
+
+    def job(self, job_id: str) -> JobHandle:
+        """The handle of a job. Raises JobNotFound."""
+        self._open()
+        if not VALID.fullmatch(str(job_id)) or not self._store.find(JobQuery(ids=(job_id,))).rows:
+            raise JobNotFound(
+                f"There is no job {job_id!r} in {masked(self._config.url)}. Ids have 26 characters; "
+                "`ostinato jobs` lists those that are there."
+            )
+        return JobHandle(self._access, job_id)
+
+    def jobs(
+        self,
+        *,
+        state: State | Sequence[State] | None = None,
+        task: str | Sequence[str] | None = None,
+        queue: str | Sequence[str] | None = None,
+        tag: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[JobHandle]:
+        """The jobs that are all of this, newest first."""
+        self._open()
+        states = _several(state)
+        for one in states:
+            if one not in STATES:
+                raise ConfigError(f"There is no state {one!r}. {suggest(str(one), STATES)}")
+        query = JobQuery(states=states, tasks=_several(task), queues=_several(queue), tag=tag)
+        return self._pages(query, limit)
+
+    def _pages(self, query: JobQuery, limit: int | None) -> Iterator[JobHandle]:
+        from msgspec.structs import replace
+
+        left = limit
+        while left is None or left > 0:
+            page = self._store.find(replace(query, limit=100 if left is None else min(left, 100)))
+            for row in page.rows:
+                yield JobHandle(self._access, row.job.id)
+            if left is not None:
+                left -= len(page.rows)
+            if page.next is None:
+                return
+            query = replace(query, cursor=page.next)
+
+    def executors(self) -> list[ExecutorInfo]:
+        """The executors that work on this store now, as they last told."""
+        self._open()
+        now = self._store.now()
+        return [one for one in self._store.executors() if one.lease_until > now]
+
+    def count(self) -> list[Count]:
+        """How many jobs of which queue and task are in which state."""
+        self._open()
+        return self._store.count()
+
+    # opening
+
+    def _open(self) -> None:
+        if self._opened and not self._closed:
+            return
+        with self._lock:
+            loading.refuse_executor("A TaskExecutor was used")
+            if self._closed:
+                raise NotRunning("This executor is closed. Make another one.")
+            if not self._opened:
+                self._store.open()
+                self._opened = True
+
+    @property
+    def _access(self) -> Access:
+        return Access(
+            self._store, self._endings, self._log_store, self._config.max_log, self._cancel_here, self._changed
+        )
+
+    def _cancel_here(self, job_id: str) -> None:
+        engine = self._engine
+        if engine is not None:
+            engine.cancel(job_id)
+
+    def _changed(self) -> None:
+        engine = self._engine
+        if engine is not None:
+            engine.dispatcher.posted()
+
+
+STATES = get_args(State)
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+_living: weakref.WeakSet[TaskExecutor] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """The host application was forked (a pre-forking web server): threads and connections stayed
+    behind. The child's executor is stopped, and opens the store itself when it is used."""
+    for executor in list(_living):
+        executor._furnish()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+@atexit.register
+def _stop_all() -> None:
+    """The interpreter ends without stop(): end the children and release the leases, quickly."""
+    for executor in list(_living):
+        executor.stop(0)

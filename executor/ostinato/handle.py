@@ -1,0 +1,220 @@
+"""`JobHandle`: one posted job, seen from the application."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from ostinato import host, reader
+from ostinato.endings import Endings
+from ostinato.errors import JobCancelled, JobEnded, JobExpired, JobFailed, JobNotFound, LogUnavailable, NotRunning
+from ostinato.logs import log_name
+from ostinato.model import FINAL, Row
+from ostinato.reader import Place
+from ostinato.status import JobStatus, job_status
+from ostinato.storage import Ask, JobQuery, LogStore, Store
+from ostinato.task import registry
+
+
+class Access(Struct, frozen=True):
+    """What a handle needs of its executor."""
+
+    store: Store
+    endings: Endings
+    log_store: LogStore
+    max_log: int
+    cancel_here: Callable[[str], None]
+    changed: Callable[[], None]
+
+
+class JobHandle:
+    """Knows a job's id and asks the store for the rest. May be awaited: ``await handle`` is
+    ``handle.result()`` without blocking the event loop."""
+
+    __slots__ = ("_access", "id")
+
+    def __init__(self, access: Access, job_id: str) -> None:
+        self._access = access
+        self.id = job_id
+
+    def __repr__(self) -> str:
+        return f"<JobHandle {self.id}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JobHandle) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def status(self) -> JobStatus:
+        """All that is known of the job now. Raises JobNotFound."""
+        row = self._row()
+        return job_status(row, self._access.store.attempts([self.id]))
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the job has ended; False if it has not within ``timeout`` seconds."""
+        latch = threading.Lock()  # not an Event: a Ctrl-C in the middle of one can block who sets it
+        latch.acquire()
+        opened = latch.release
+        self._access.endings.watch(self.id, opened)
+        try:
+            if self._is_over():
+                return True
+            heard = latch.acquire(timeout=-1 if timeout is None else min(max(timeout, 0), threading.TIMEOUT_MAX))
+            if heard and self._access.endings.closed:
+                raise NotRunning(f"The executor was closed while job {self.id} was waited for. The job goes on.")
+            return heard
+        finally:
+            self._access.endings.forget(self.id, opened)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the job and return what its task returned.
+
+        Raises JobFailed, JobCancelled or JobExpired if it ended otherwise, TimeoutError if it has
+        not ended within ``timeout`` seconds, JobNotFound if there is no such job (any more).
+        """
+        if not self.wait(timeout):
+            raise TimeoutError(
+                f"Job {self.id} has not ended within {timeout:g} s; it is {self._row().state}. It goes on regardless."
+            )
+        return self._outcome()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Any:
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def call() -> None:
+            loop.call_soon_threadsafe(ended.set)
+
+        self._access.endings.watch(self.id, call)
+        try:
+            if not await asyncio.to_thread(self._is_over):
+                await ended.wait()
+        finally:
+            self._access.endings.forget(self.id, call)
+        return await asyncio.to_thread(self._outcome)
+
+    def cancel(self, reason: str = "cancelled") -> bool:
+        """Cancel it: at once if it does not run yet, else by telling it to stop (`Interrupted` is
+        raised in it), and by force after the task's grace. True if it was still to be cancelled."""
+        (changed,) = self._access.store.change([self.id], Ask(kind="cancel", reason=reason))
+        if changed.before is None:
+            raise self._unknown()
+        if changed.before == "running":
+            self._access.cancel_here(self.id)
+        elif changed.after == "cancelled":
+            self._access.endings.ended([self.id])
+        return changed.before not in FINAL
+
+    def rerun(self) -> bool:
+        """Run an ended job again, with a fresh budget of attempts; its history is kept. False if
+        it has not ended."""
+        (changed,) = self._access.store.change([self.id], Ask(kind="rerun"))
+        if changed.before is None:
+            raise self._unknown()
+        self._access.changed()
+        return changed.before in FINAL
+
+    def logs(self, attempt: int | None = None) -> str:
+        """The log of an attempt (default: the newest) as it is now. Raises LogUnavailable."""
+        return reader.read(self._place(attempt))
+
+    def tail(self, attempt: int | None = None) -> Iterator[str]:
+        """The lines of an attempt's log (default: the newest) as they come, until it has ended.
+        A job that has not started yet is waited for."""
+        while attempt is None and self._row().attempt == 0 and not self.wait(0.1):
+            continue
+        number = attempt or self._row().attempt
+        if number == 0:
+            return iter(())
+        return reader.tail(
+            lambda: self._place(number),
+            lambda: self._has_ended(number),
+            lambda seconds: self._pause(seconds),
+            head=self._access.max_log // 2,
+        )
+
+    def _pause(self, seconds: float) -> None:
+        """Between two looks at a log: shorter once the job has ended."""
+        if self.wait(seconds):
+            time.sleep(min(seconds, 0.05))
+
+    def _row(self) -> Row:
+        rows = self._access.store.find(JobQuery(ids=(self.id,))).rows
+        if not rows:
+            raise self._unknown()
+        return rows[0]
+
+    def _is_over(self) -> bool:
+        """Whether it has ended, or is gone."""
+        rows = self._access.store.find(JobQuery(ids=(self.id,))).rows
+        return not rows or rows[0].state in FINAL
+
+    def _unknown(self) -> JobNotFound:
+        return JobNotFound(
+            f"There is no job {self.id} in this store. It was never posted here, or its retention time is over."
+        )
+
+    def _outcome(self) -> Any:
+        row = self._row()
+        if row.state == "succeeded":
+            task = registry.get(row.job.task)
+            if row.result is None:
+                return None
+            return task.result(row.result) if task is not None else _plain(row.result)
+        raise _ended(row)
+
+    def _has_ended(self, attempt: int) -> bool:
+        row = self._row()
+        return row.attempt > attempt or row.state != "running"
+
+    def _place(self, attempt: int | None) -> Place:
+        row = self._row()
+        number = attempt if attempt is not None else row.attempt
+        if number < 1 or number > row.attempt:
+            raise LogUnavailable(
+                f"Job {self.id} has no attempt {number}: it is {row.state}, with {row.attempt} attempts so far."
+            )
+        record = next((one for one in self._access.store.attempts([self.id]) if one.number == number), None)
+        executor_id = row.executor_id if record is None else record.executor_id
+        executor = next((one for one in self._access.store.executors() if one.id == executor_id), None)
+        here = executor is not None and executor.host == host.HOST
+        return Place(
+            job_id=self.id,
+            attempt=number,
+            location=None if record is None else record.log,
+            path=f"{executor.spool}/{executor.id}/{log_name(self.id, number)}" if executor and here else None,
+            host=executor.name if executor is not None else "",
+            log_store=self._access.log_store,
+        )
+
+
+def _plain(text: str) -> Any:
+    from ostinato.codec import decode
+
+    return decode(text)
+
+
+def _ended(row: Row) -> JobEnded:
+    job = row.job
+    trace = row.error.traceback if row.error is not None else ""
+    head = f"Job {job.id} ({job.task})"
+    attempts = f"{row.attempt} attempt{'' if row.attempt == 1 else 's'}"
+    kind: type[JobEnded]
+    if row.state == "cancelled":
+        kind, text = JobCancelled, f"{head} was cancelled: {row.reason or 'no reason given'}."
+    elif row.state == "expired":
+        kind, text = JobExpired, f"{head} expired: nobody started it in time."
+    else:
+        kind, text = JobFailed, f"{head} failed after {attempts}: {row.reason}"
+    if trace:
+        text = f"{text}\n\n{trace.rstrip()}"
+    return kind(text, job_id=job.id, attempts=row.attempt, reason=row.reason, traceback=trace)

@@ -1,0 +1,31 @@
+"""Job and executor ids: ULIDs, 26 characters, sortable by the time they were made.
+
+Format: https://github.com/ulid/spec (48 bits of milliseconds, 80 random bits, Crockford base 32).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+
+VALID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
+
+
+def new_ids(count: int) -> list[str]:
+    """Ids that sort after those made in earlier milliseconds."""
+    stamp = (time.time_ns() // 1_000_000) << 80
+    noise = os.urandom(10 * count)
+    return [_text(stamp | int.from_bytes(noise[at : at + 10], "big")) for at in range(0, 10 * count, 10)]
+
+
+def new_id() -> str:
+    return new_ids(1)[0]
+
+
+def _text(number: int) -> str:
+    pairs = _PAIRS
+    return "".join([pairs[(number >> shift) & 1023] for shift in range(120, -1, -10)])

@@ -1,0 +1,310 @@
+"""The words of Ostinato as frozen values: a job, an attempt, an outcome, an event.
+
+Every value that crosses a seam (posting, storing, running, reporting) is one of these.
+All times are integers, microseconds since 1970-01-01 UTC; all durations are integers in
+microseconds. JSON documents travel as ``str``, encoded once by `ostinato.codec`.
+This module imports nothing of ours but the errors.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Struct
+
+from ostinato.errors import PayloadError
+
+SECOND = 1_000_000
+
+State = Literal["scheduled", "ready", "blocked", "waiting", "running", "succeeded", "failed", "cancelled", "expired"]
+FINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "expired"})
+
+HIGH, NORMAL, LOW = 100, 0, -100
+PRIORITIES = {"high": HIGH, "normal": NORMAL, "low": LOW}
+
+Kind = Literal["function", "script", "command"]
+
+Channel = Literal["ready", "ended", "orders"]
+
+
+class Backoff(Struct, frozen=True):
+    """How long to wait before the next attempt: ``first * factor**(n-1)``, at most ``limit``.
+
+    ``jitter`` is the share (0 to 1) of the delay that is drawn at random, so that many
+    jobs that failed together do not come back together. Durations in seconds.
+    """
+
+    first: float = 1.0
+    factor: float = 2.0
+    limit: float = 3600.0
+    jitter: float = 0.2
+
+
+class Keep(Struct, frozen=True):
+    """How long ended jobs stay: at most ``age`` (seconds, or text such as "7d"), and at most
+    ``count`` of them. None: no bound."""
+
+    age: float | str | None = None
+    count: int | None = None
+
+
+class Policy(Struct, frozen=True, omit_defaults=True):
+    """How a job is run and what becomes of its failures. Stored with the job, so that an
+    executor that rescues a job needs not know its task."""
+
+    runner: str = "subprocess"
+    timeout: int | None = None
+    grace: int = 10 * SECOND
+    max_attempts: int = 1
+    backoff: Backoff = Backoff()
+    on_lost: Literal["retry", "fail"] = "retry"
+    sink: int = 1
+    memory: int | None = None
+    cpu: int | None = None
+    files: int | None = None
+    nice: int | None = None
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """One durable request to run a task: all that is needed to run it, and when, and how.
+
+    Made by ``task.job(...)``, ``Job.script(...)`` or ``Job.command(...)``; it has an ``id``
+    once it is posted. ``args`` is a JSON document. ``run_at`` 0 means at once.
+    ``holds`` are named units that the job occupies while it runs.
+    """
+
+    task: str
+    args: str = "{}"
+    id: str = ""
+    kind: Kind = "function"
+    version: int = 1
+    queue: str = "default"
+    priority: int = NORMAL
+    front: bool = False
+    slots: int = 1
+    holds: tuple[tuple[str, int], ...] = ()
+    run_at: int = 0
+    deadline: int | None = None
+    promote_at: int | None = None
+    expires_at: int | None = None
+    tags: tuple[str, ...] = ()
+    schedule: str | None = None
+    tick: int | None = None
+    parent: str | None = None
+    policy: Policy = Policy()
+
+    @staticmethod
+    def script(path: str, *args: str, cwd: str | None = None, env: dict[str, str] | None = None) -> Job:
+        """A job that runs a Python file in a fresh interpreter of its own.
+
+        Exit code 0 is success, 100 is cancelled, anything else a failure. Policy and
+        place are given when it is posted: ``executor.post(Job.script("nightly.py"), timeout=60)``.
+        """
+        return _program("script", [path, *args], cwd, env)
+
+    @staticmethod
+    def command(argv: list[str], *, cwd: str | None = None, env: dict[str, str] | None = None) -> Job:
+        """A job that runs any command line, given as a list (no shell is involved)."""
+        return _program("command", argv, cwd, env)
+
+
+Word = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*\Z")]
+Variable = Annotated[str, msgspec.Meta(pattern=r"^[^\x00=]+\Z")]
+
+
+class Program(Struct, frozen=True, omit_defaults=True):
+    """The arguments of a script or command job."""
+
+    argv: Annotated[list[Word], msgspec.Meta(min_length=1)]
+    cwd: Word | None = None
+    env: dict[Variable, Word] | None = None
+
+
+def _program(kind: Literal["script", "command"], argv: list[str], cwd: str | None, env: dict[str, str] | None) -> Job:
+    try:
+        program = msgspec.convert({"argv": argv, "cwd": cwd, "env": env}, Program)
+        args = msgspec.json.encode(program).decode()
+    except (ValueError, TypeError) as error:
+        raise PayloadError(
+            f"Cannot make a {kind} job of {argv!r}: {error}. Give strings only: Job.{kind}({_USAGE[kind]})."
+        ) from None
+    return Job(task=f"ostinato.{kind}", kind=kind, args=args)
+
+
+_USAGE = {"script": '"nightly.py", "--full"', "command": '["ffmpeg", "-i", "in.mov", "out.mp4"]'}
+
+
+class Fence(Struct, frozen=True):
+    """The right to write about a running job. ``token`` rises at every claim and take-over;
+    a write with an older token is refused."""
+
+    job_id: str
+    token: int
+
+
+class Error(Struct, frozen=True, omit_defaults=True):
+    """Why an attempt did not succeed: type name, message, traceback as text."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+OutcomeKind = Literal[
+    "success",  # returned, or exit code 0
+    "failure",  # raised, or another exit code
+    "timeout",  # stopped because it ran too long
+    "died",  # its process was killed by a signal or ended without a result
+    "cancelled",  # cancelled by somebody, or by the job itself (exit code 100)
+    "retry",  # asked to be run again (Retry)
+    "snooze",  # asked to be run later; costs no attempt (Snooze)
+    "interrupted",  # the executor was stopped; costs no attempt
+    "lost",  # the executor is gone; costs no attempt
+    "unreadable",  # the arguments no longer fit the task
+]
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """How one attempt ended, as its runner saw it. Policy comes later, in `lifecycle`."""
+
+    kind: OutcomeKind
+    result: str | None = None
+    error: Error | None = None
+    reason: str = ""
+    retryable: bool = True
+    delay: int | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    cpu: int | None = None
+    peak_memory: int | None = None
+    started_at: int = 0
+    ended_at: int = 0
+    posts: tuple[Job, ...] = ()
+    logged: bool = True
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One ended execution of a job. ``log`` is where its log was uploaded: a URL, None while
+    the upload is pending, "" when the attempt wrote nothing."""
+
+    job_id: str
+    number: int
+    executor_id: str
+    outcome: OutcomeKind
+    started_at: int
+    ended_at: int
+    reason: str = ""
+    error: Error | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    cpu: int | None = None
+    peak_memory: int | None = None
+    log: str | None = None
+
+
+class End(Struct, frozen=True, kw_only=True):
+    """The one way out of running: the next state, decided by the core, applied by the store
+    if the fence still holds. ``posts`` are stored in the same atomic step."""
+
+    state: State
+    attempt: Attempt
+    run_at: int = 0
+    priority: int = NORMAL
+    charged: int = 0
+    deaths: int = 0
+    result: str | None = None
+    error: Error | None = None
+    reason: str = ""
+    posts: tuple[Job, ...] = ()
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """A job as the store holds it now.
+
+    ``attempt`` is the number of the newest claim, ``charged`` how many attempts ended by the
+    task's own doing, ``deaths`` how often it was running when a process or executor died,
+    ``priority`` the effective one, ``cancelling`` that somebody asked to cancel it while it runs.
+    """
+
+    job: Job
+    state: State
+    priority: int
+    token: int = 0
+    attempt: int = 0
+    charged: int = 0
+    deaths: int = 0
+    executor_id: str | None = None
+    lease_until: int | None = None
+    run_at: int = 0
+    posted_at: int = 0
+    started_at: int | None = None
+    ended_at: int | None = None
+    cancelling: bool = False
+    result: str | None = None
+    error: Error | None = None
+    reason: str = ""
+    progress: str | None = None
+    checkpoint: str | None = None
+
+    @property
+    def fence(self) -> Fence:
+        return Fence(self.job.id, self.token)
+
+
+class ExecutorInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an executor tells the others about itself with every sign of life.
+
+    ``host`` tells one machine (and process-id space) from another; ``process`` is the
+    (pid, start time) pair by which its death is noticed on the same host.
+    """
+
+    id: str
+    host: str
+    name: str
+    pid: int
+    process: int
+    started_at: int
+    slots: int
+    busy: int = 0
+    queues: tuple[str, ...] = ("default",)
+    tasks: tuple[str, ...] = ()
+    spool: str = ""
+    log_store: str = ""
+    draining: bool = False
+    seen_at: int = 0
+    lease_until: int = 0
+
+
+EventKind = Literal[
+    "idle", "start", "success", "fail", "retry", "cancel", "expire", "rescue", "progress", "log_uploaded"
+]
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """What a listener gets. ``result`` is the decoded return value of a success, ``at`` the
+    time in microseconds."""
+
+    kind: EventKind
+    executor_id: str
+    at: int
+    job_id: str | None = None
+    task: str | None = None
+    attempt: int | None = None
+    result: object = None
+    error: Error | None = None
+    reason: str = ""
+    progress: tuple[float, float | None, str] | None = None
+    log: str | None = None
+
+
+@lru_cache(maxsize=1024)
+def policy_to_json(policy: Policy) -> str:
+    """Policies repeat (one a task), so both directions are remembered."""
+    return msgspec.json.encode(policy).decode()
+
+
+@lru_cache(maxsize=1024)
+def policy_from_json(text: str) -> Policy:
+    return msgspec.json.decode(text, type=Policy)

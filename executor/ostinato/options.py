@@ -1,0 +1,199 @@
+"""What can be said about a job, by its task or when it is posted: checked once, here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, TypedDict
+
+import msgspec
+
+from ostinato.errors import ConfigError
+from ostinato.model import PRIORITIES, Backoff, Job, Policy
+from ostinato.names import check_name, suggest
+from ostinato.units import Duration, Size, instant, micros, size
+
+RUNNERS = ("subprocess", "pool", "thread", "asyncio")
+DEADLINE_LEAD = 60_000_000
+"""A job is promoted this long (microseconds) before its deadline."""
+
+
+class PolicyOptions(TypedDict, total=False):
+    """How a job runs and what becomes of its failures. ``None`` for a limit means: none."""
+
+    runner: str
+    timeout: Duration | None
+    grace: Duration
+    max_attempts: int
+    backoff: Backoff | float
+    on_lost: str
+    sink: int
+    memory: Size | None
+    cpu: Duration | None
+    files: int | None
+    nice: int | None
+
+
+class PostOptions(PolicyOptions, total=False):
+    """All that `TaskExecutor.post` takes besides the job."""
+
+    queue: str
+    priority: str | int
+    slots: int
+    front: bool
+    delay: Duration
+    run_at: datetime
+    deadline: datetime | timedelta
+    expires: datetime | timedelta
+    tags: tuple[str, ...] | list[str]
+
+
+def _whole(low: int, high: int) -> Callable[[Any, str], int]:
+    def check(value: Any, name: str) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ConfigError(f"{name}={value!r}: give a whole number from {low} to {high}.")
+        return value
+
+    return check
+
+
+def _one_of(*words: str) -> Callable[[Any, str], str]:
+    def check(value: Any, name: str) -> str:
+        if value not in words:
+            raise ConfigError(f"{name}={value!r} is not known. {suggest(str(value), words)}")
+        return str(value)
+
+    return check
+
+
+def _optional(check: Callable[[Any, str], int]) -> Callable[[Any, str], int | None]:
+    return lambda value, name: None if value is None else check(value, name)
+
+
+def _some(check: Callable[[Any, str], int]) -> Callable[[Any, str], int]:
+    def more_than_none(value: Any, name: str) -> int:
+        found = check(value, name)
+        if found == 0:
+            raise ConfigError(f"{name}={value!r} leaves nothing to run with: give more, or {name}=None for no limit.")
+        return found
+
+    return more_than_none
+
+
+def _backoff(value: Any, name: str) -> Backoff:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = Backoff(first=float(value), factor=1.0, limit=float(value), jitter=0.0)
+    if not isinstance(value, Backoff):
+        raise ConfigError(f"{name}={value!r}: give seconds, or Backoff(first=1, factor=2, limit=3600, jitter=0.2).")
+    numbers = (value.first, value.factor, value.limit, value.jitter)
+    if not all(isinstance(number, (int, float)) and 0 <= number <= 10**9 for number in numbers) or value.jitter > 1:
+        raise ConfigError(f"{value!r}: give numbers of at least 0, and a jitter of at most 1.")
+    return value
+
+
+def priority(value: Any, name: str = "priority") -> int:
+    """A priority as a number: "high", "normal", "low" or any whole number, more is sooner."""
+    if isinstance(value, str):
+        if value not in PRIORITIES:
+            raise ConfigError(
+                f"{name}={value!r} is not known. {suggest(value, PRIORITIES)} Any whole number works too."
+            )
+        return PRIORITIES[value]
+    return _whole(-1_000_000, 1_000_000)(value, name)
+
+
+_POLICY: dict[str, Callable[[Any, str], Any]] = {
+    "runner": _one_of(*RUNNERS),
+    "timeout": _optional(_some(micros)),
+    "grace": micros,
+    "max_attempts": _whole(1, 1_000_000),
+    "backoff": _backoff,
+    "on_lost": _one_of("retry", "fail"),
+    "sink": _whole(0, 1_000_000),
+    "memory": _optional(_some(size)),
+    "cpu": _optional(_some(micros)),
+    "files": _optional(_whole(8, 1_000_000_000)),
+    "nice": _optional(_whole(0, 19)),
+}
+
+
+def _tags(value: Any, name: str) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigError(f"{name}={value!r}: give a list of tags, [{str(value)!r}].")
+    return tuple(check_name("tag", tag) for tag in value)
+
+
+_PLACE: dict[str, Callable[[Any, str], Any]] = {
+    "queue": lambda value, name: check_name("queue", value),
+    "priority": priority,
+    "slots": _whole(1, 1_000_000),
+}
+_POST: dict[str, Callable[[Any, str], Any]] = {
+    **_PLACE,
+    "front": lambda value, name: bool(value),
+    "tags": _tags,
+}
+_WHEN = ("delay", "run_at", "deadline", "expires")
+
+TASK_OPTIONS = frozenset(_POLICY) | frozenset(_PLACE)
+POST_OPTIONS = frozenset(_POLICY) | frozenset(_POST) | frozenset(_WHEN)
+
+
+def task_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Job` that a task's options set. Raises ConfigError."""
+    return _fields(options, _PLACE, Policy(), TASK_OPTIONS)
+
+
+def _fields(
+    options: Mapping[str, Any],
+    checks: Mapping[str, Callable[[Any, str], Any]],
+    base: Policy,
+    allowed: frozenset[str],
+) -> dict[str, Any]:
+    for name in options:
+        if name not in allowed:
+            raise ConfigError(f"There is no option {name!r}. {suggest(name, allowed)}")
+    fields = {name: check(options[name], name) for name, check in checks.items() if name in options}
+    changes = {name: check(options[name], name) for name, check in _POLICY.items() if name in options}
+    fields["policy"] = msgspec.structs.replace(base, **changes) if changes else base
+    return fields
+
+
+class Placement:
+    """The options of one call of post, checked once, then applied to each job of a list."""
+
+    def __init__(self, options: Mapping[str, Any], now: int) -> None:
+        self._fields = _fields(options, _POST, Policy(), POST_OPTIONS)
+        del self._fields["policy"]
+        self._policy = {name: check(options[name], name) for name, check in _POLICY.items() if name in options}
+        self._merged: dict[Policy, Policy] = {}
+        self._when(options, now)
+
+    def _when(self, options: Mapping[str, Any], now: int) -> None:
+        if "delay" in options and "run_at" in options:
+            raise ConfigError("delay= and run_at= both say when the job may start: give one of them.")
+        if "delay" in options:
+            self._fields["run_at"] = now + micros(options["delay"], "delay")
+        if "run_at" in options:
+            self._fields["run_at"] = instant(options["run_at"], "run_at")
+        if "expires" in options:
+            self._fields["expires_at"] = _from_now(options["expires"], "expires", now)
+        if "deadline" in options:
+            deadline = _from_now(options["deadline"], "deadline", now)
+            self._fields["deadline"] = deadline
+            self._fields["promote_at"] = deadline - DEADLINE_LEAD
+
+    def apply(self, job: Job, job_id: str) -> Job:
+        """The job as it will be stored."""
+        if self._policy:
+            merged = self._merged.get(job.policy)
+            if merged is None:
+                merged = self._merged[job.policy] = msgspec.structs.replace(job.policy, **self._policy)
+            return msgspec.structs.replace(job, id=job_id, policy=merged, **self._fields)
+        return msgspec.structs.replace(job, id=job_id, **self._fields)
+
+
+def _from_now(value: Any, name: str, now: int) -> int:
+    if isinstance(value, datetime):
+        return instant(value, name)
+    return now + micros(value, name)

@@ -1,0 +1,46 @@
+"""Where an executor keeps files: the default log store and the spool, derived from the store's URL."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from functools import lru_cache
+
+from msgspec import Struct
+
+from ostinato.config import Config
+
+
+class Places(Struct, frozen=True):
+    """``log_store`` is a URL or folder, ``spool`` a folder of this host."""
+
+    log_store: str
+    spool: str
+
+
+def places(config: Config) -> Places:
+    """What the configuration says, else beside the SQLite file; a folder that goes with the
+    process for jobs in memory; else the user's state folder."""
+    scheme, _, rest = config.url.partition("://")
+    if scheme == "sqlite" and rest.strip("/"):
+        path = os.path.abspath(rest.partition("?")[0].removeprefix("/"))
+        logs, spool = f"{os.path.splitext(path)[0]}.logs", f"{path}.spool"
+    elif scheme == "memory":
+        logs, spool = os.path.join(_temporary(), "logs"), os.path.join(_temporary(), "spool")
+    else:
+        logs, spool = os.path.abspath("ostinato-logs"), os.path.join(_state_folder(), "spool")
+    return Places(config.log_store or logs, os.path.abspath(config.spool or spool))
+
+
+@lru_cache(maxsize=1)
+def _temporary() -> str:
+    folder = tempfile.mkdtemp(prefix="ostinato-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _state_folder() -> str:
+    base = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(base, "ostinato")

@@ -1,0 +1,72 @@
+"""The plugin manager: find backends by URL scheme, everything else by entry point."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.metadata import entry_points
+from urllib.parse import urlsplit
+
+import pluggy
+
+from ostinato import hooks
+from ostinato.errors import ConfigError
+from ostinato.names import suggest
+from ostinato.storage import LogStore, Store
+
+BACKENDS = "ostinato.backends"
+PLUGINS = "ostinato"
+
+
+@lru_cache(maxsize=1)
+def manager() -> pluggy.PluginManager:
+    """The one plugin manager of this process. Backends are loaded into it when a URL names them."""
+    found = pluggy.PluginManager("ostinato")
+    found.add_hookspecs(hooks)
+    found.load_setuptools_entrypoints(PLUGINS)
+    return found
+
+
+def open_store(url: str) -> Store:
+    """The store that a URL names, not opened yet. Raises ConfigError."""
+    scheme = _scheme(url).partition("+")[0]
+    known = {entry.name for entry in entry_points(group=BACKENDS)}
+    if scheme not in known:
+        raise ConfigError(
+            f"No storage backend answers to {masked(url)!r}. {suggest(scheme, known)} "
+            "A store is named by a URL such as sqlite:///jobs.db or memory://."
+        )
+    plugins = manager()
+    plugins.load_setuptools_entrypoints(BACKENDS, name=scheme)
+    store: Store | None = plugins.hook.ostinato_store(url=url)
+    if store is None:
+        raise ConfigError(f"The backend of {scheme!r} does not take {masked(url)!r}: check the URL.")
+    return store
+
+
+def open_log_store(url: str) -> LogStore:
+    """The log store that a URL or folder names. Raises ConfigError."""
+    store: LogStore | None = manager().hook.ostinato_log_store(url=url)
+    if store is None:
+        raise ConfigError(
+            f"No log store answers to {masked(url)!r}. Give a folder, or s3://bucket/prefix (needs ostinato[s3])."
+        )
+    return store
+
+
+def _scheme(url: str) -> str:
+    if not isinstance(url, str) or ":" not in url:
+        raise ConfigError(
+            f"{url!r} is no URL of a store: write sqlite:///jobs.db, sqlite:////srv/jobs.db or memory://."
+        )
+    return url.partition(":")[0].lower()
+
+
+def masked(url: str) -> str:
+    """The URL without its password."""
+    try:
+        parts = urlsplit(url)
+        if parts.password is None:
+            return url
+        return parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")).geturl()
+    except ValueError:
+        return url.partition(":")[0] + ":***"

@@ -1,0 +1,95 @@
+"""The contract of a runner, and the run that it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from ostinato import clock
+from ostinato.model import Fence, Outcome, Row
+from ostinato.task import Task
+from ostinato.wire import Order
+
+Why = Literal["timeout", "cancel", "shutdown", "lost"]
+
+
+class Run:
+    """One attempt under way: what to do, whom to tell, and whether it was told to stop."""
+
+    __slots__ = ("cancel_reason", "done", "ended", "log_path", "order", "row", "said", "started_at", "task", "why")
+
+    def __init__(
+        self,
+        row: Row,
+        task: Task[..., object] | None,
+        order: Order,
+        said: Callable[[Run, str, str], None],
+        done: Callable[[Run, Outcome], None],
+    ) -> None:
+        self.row = row
+        self.task = task
+        self.order = order
+        self.log_path = order.log
+        self.said = said
+        self.done = done
+        self.started_at = clock.now()
+        self.why: Why | None = None
+        self.cancel_reason = ""
+        self.ended = False
+
+    @property
+    def fence(self) -> Fence:
+        return self.row.fence
+
+    def end(self, outcome: Outcome) -> None:
+        """Report the outcome; only the first report counts."""
+        if not self.ended:
+            self.ended = True
+            self.done(self, outcome)
+
+
+class Runner(Protocol):
+    """A way to run attempts. Calls come from several threads; none of them may block for long.
+
+    `run` begins an attempt, which is reported once by ``run.end``. `stop` tells it to stop:
+    softly, then by force after ``grace`` microseconds; it still ends by ``run.end``.
+    """
+
+    def open(self) -> None:
+        """Get ready."""
+
+    def run(self, run: Run) -> None:
+        """Begin an attempt."""
+
+    def stop(self, run: Run, why: Why, grace: int) -> None:
+        """Make it end."""
+
+    def beat(self, lease_ends: int) -> None:
+        """The lease of all attempts was renewed until then (`ostinato.clock.steady`)."""
+
+    def close(self) -> None:
+        """End everything that is left, at once."""
+
+
+def stopped(run: Run, outcome: Outcome) -> Outcome:
+    """The outcome of a run that was told to stop, given how it then ended.
+
+    A result that came in spite of a cancel or shutdown is taken: the work is done. One that came
+    after the time limit is not: the limit is a promise.
+    """
+    from msgspec.structs import replace
+
+    if run.why is None:
+        if outcome.kind == "interrupted":  # a signal from outside
+            return replace(outcome, kind="failure", reason="stopped by a signal from outside")
+        return outcome
+    if run.why == "timeout":
+        limit = (run.row.job.policy.timeout or 0) / 1e6
+        return replace(outcome, kind="timeout", reason=f"timeout: ran longer than {limit:g} s", result=None)
+    if outcome.kind == "success":
+        return outcome
+    if run.why == "cancel":
+        return replace(outcome, kind="cancelled", reason=run.cancel_reason or "cancelled", error=None)
+    if run.why == "lost":
+        return replace(outcome, kind="lost", reason="the lease was lost")
+    return replace(outcome, kind="interrupted", reason="the executor was stopped")

@@ -1,0 +1,117 @@
+"""`JobStatus` and `AttemptStatus`: what a person or program is shown of a job."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from ostinato.codec import decode
+from ostinato.model import FINAL, Attempt, OutcomeKind, Row, State
+from ostinato.units import moment
+
+
+class Progress(Struct, frozen=True):
+    """How far a job says it is. ``total`` is None if it does not know."""
+
+    done: float
+    total: float | None = None
+    message: str = ""
+
+
+class AttemptStatus(Struct, frozen=True, kw_only=True):
+    """One ended attempt. Seconds for ``cpu``, bytes for ``peak_memory``; ``log`` is where its
+    log was uploaded (None: still on the executor's disk, "": it wrote nothing)."""
+
+    number: int
+    outcome: OutcomeKind
+    reason: str
+    started_at: datetime
+    ended_at: datetime
+    executor_id: str
+    error: str | None
+    exit_code: int | None
+    signal: int | None
+    cpu: float | None
+    peak_memory: int | None
+    log: str | None
+
+
+class JobStatus(Struct, frozen=True, kw_only=True):
+    """A job at one moment. ``attempt`` is the number of the newest attempt (0: none yet),
+    ``attempts`` the ended ones, ``error`` the last traceback or message."""
+
+    id: str
+    state: State
+    task: str
+    queue: str
+    priority: int
+    attempt: int
+    attempts: tuple[AttemptStatus, ...]
+    progress: Progress | None
+    error: str | None
+    reason: str
+    tags: tuple[str, ...]
+    schedule: str | None
+    tick: datetime | None
+    posted_at: datetime
+    run_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    executor_id: str | None
+    cancelling: bool
+    args: Any
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will happen to the job by itself."""
+        return self.state in FINAL
+
+
+def job_status(row: Row, attempts: list[Attempt]) -> JobStatus:
+    job = row.job
+    return JobStatus(
+        id=job.id,
+        state=row.state,
+        task=job.task,
+        queue=job.queue,
+        priority=row.priority,
+        attempt=row.attempt,
+        attempts=tuple(attempt_status(one) for one in attempts),
+        progress=None if row.progress is None else decode(row.progress, Progress),
+        error=None if row.error is None else row.error.traceback or f"{row.error.type}: {row.error.message}",
+        reason=row.reason,
+        tags=job.tags,
+        schedule=job.schedule,
+        tick=_moment(job.tick),
+        posted_at=moment(row.posted_at),
+        run_at=_moment(row.run_at or None),
+        started_at=_moment(row.started_at),
+        ended_at=_moment(row.ended_at),
+        executor_id=row.executor_id,
+        cancelling=row.cancelling,
+        args=decode(job.args),
+    )
+
+
+def attempt_status(one: Attempt) -> AttemptStatus:
+    error = one.error
+    return AttemptStatus(
+        number=one.number,
+        outcome=one.outcome,
+        reason=one.reason,
+        started_at=moment(one.started_at),
+        ended_at=moment(one.ended_at),
+        executor_id=one.executor_id,
+        error=None if error is None else error.traceback or f"{error.type}: {error.message}",
+        exit_code=one.exit_code,
+        signal=one.signal,
+        cpu=None if one.cpu is None else one.cpu / 1e6,
+        peak_memory=one.peak_memory,
+        log=one.log,
+    )
+
+
+def _moment(at: int | None) -> datetime | None:
+    return None if at is None else moment(at)

@@ -1,0 +1,294 @@
+"""The storage seam: what a store must do, and nothing of what to do with it.
+
+The core decides, the store applies it if the fence still holds. A store never calls user
+code and holds no policy. Verbs are synchronous, may be called from any thread, take values
+and return values. Each verb is one atomic step unless it says otherwise. When the store
+cannot be reached a verb raises `ostinato.errors.StoreUnavailable`; the caller then does not
+know whether it was applied, and every verb may safely be called again with the same values.
+
+How later needs fit without new verbs: schedules are `tick`; resources, queue limits and
+pauses are named capacities set by `limit` and occupied by `Job.holds`; dependencies, flows
+and waiting jobs are fields of `Job`, states ``blocked`` and ``waiting``, and asks of `change`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Literal, Protocol, runtime_checkable
+
+from msgspec import Struct
+
+from ostinato.model import Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State
+
+
+class Posted(Struct, frozen=True):
+    """The answer to one posted job: its id, and False if a job of that id was there already."""
+
+    id: str
+    created: bool = True
+
+
+class Want(Struct, frozen=True, kw_only=True):
+    """What an executor can take now.
+
+    ``tasks`` maps each known task to the newest version it accepts; ``queues`` are names or
+    globs; ``slots`` are free now, ``capacity`` is what it has in all: a job that costs more
+    than ``slots`` but not more than ``capacity`` holds back the ones behind it, so that it is
+    not starved; one that costs more than ``capacity`` is passed over. ``lease`` in microseconds.
+    """
+
+    tasks: Mapping[str, int]
+    queues: tuple[str, ...] = ("default",)
+    slots: int = 1
+    capacity: int = 1
+    count: int = 1
+    lease: int = 30_000_000
+
+
+class Claimed(Struct, frozen=True, kw_only=True):
+    """The answer to a claim. ``next_at`` is when the next scheduled job comes due (None: no
+    such job), ``expired`` are jobs that ended because nobody started them in time."""
+
+    rows: list[Row]
+    now: int
+    next_at: int | None = None
+    expired: list[Row] = []
+
+
+class Renewal(Struct, frozen=True, kw_only=True):
+    """The answer to a sign of life: which fences are lost, which jobs somebody wants cancelled,
+    and who else is alive."""
+
+    now: int
+    lost: list[Fence] = []
+    cancelling: list[Fence] = []
+    peers: list[ExecutorInfo] = []
+
+
+class Note(Struct, frozen=True):
+    """A record about a run. Keys: ``progress`` and ``checkpoint`` (JSON documents; written
+    while it runs, fenced by ``token``), ``log`` (the URL of the uploaded log of attempt number
+    ``attempt``; written after it ended. No other claim ever gets that number, so the number is
+    the fence)."""
+
+    job_id: str
+    token: int
+    attempt: int
+    key: Literal["progress", "checkpoint", "log"]
+    value: str
+
+
+class Rescue(Struct, frozen=True, kw_only=True):
+    """Which runs to take over: those whose lease ran out, and all of the named executors
+    (known to be dead). ``lease`` is the rescuer's own, in microseconds."""
+
+    dead: tuple[str, ...] = ()
+    count: int = 100
+    lease: int = 30_000_000
+
+
+class Ask(Struct, frozen=True, kw_only=True):
+    """A wish from outside, applied by state.
+
+    ``cancel``: not yet running → cancelled at once; running → flagged, and told by `Store.renew`.
+    ``rerun``: final → ready again with a fresh budget of attempts (``charged`` and ``deaths`` 0,
+    the priority it was posted with), its history and checkpoint kept, its place among equals too;
+    an expiry no longer applies.
+    ``forget``: final → deleted with its attempts.
+    """
+
+    kind: Literal["cancel", "rerun", "forget"]
+    reason: str = ""
+
+
+class Changed(Struct, frozen=True):
+    """What became of one ask: ``before`` is None if no such job exists; ``after`` the state now."""
+
+    id: str
+    before: State | None
+    after: State | None
+
+
+class JobQuery(Struct, frozen=True, kw_only=True):
+    """Jobs by any of these, all given ones together, newest first.
+
+    ``cursor`` is `Page.next` of the page before. ``ended_before`` in microseconds.
+    """
+
+    ids: tuple[str, ...] | None = None
+    states: tuple[State, ...] = ()
+    tasks: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
+    tag: str | None = None
+    executor_id: str | None = None
+    ended_before: int | None = None
+    oldest_first: bool = False
+    limit: int = 100
+    cursor: str | None = None
+
+
+class Page(Struct, frozen=True):
+    """Some of what was found. ``next`` is the cursor for the rest, None at the end."""
+
+    rows: list[Row]
+    next: str | None = None
+
+
+class Count(Struct, frozen=True):
+    """How many jobs of one queue and task are in one state."""
+
+    queue: str
+    task: str
+    state: State
+    jobs: int
+
+
+class Listener(Protocol):
+    """Hears that something happened in the store.
+
+    ``ready``: something may be claimable. ``ended``: jobs reached a final state. ``orders``:
+    a running job is to be cancelled, or an executor has joined. Only an accelerator: hearing nothing proves nothing.
+    """
+
+    def wait(self, timeout: float) -> frozenset[Channel]:
+        """Block until something was heard since the last call, `wake` was called, or
+        ``timeout`` seconds passed. May hear what is not so; costs next to nothing while idle."""
+
+    def wake(self) -> None:
+        """Make the current (or the next) `wait` return; from any thread."""
+
+    def close(self) -> None:
+        """Stop listening; a waiting thread returns."""
+
+
+class Store(Protocol):
+    """A storage backend. See the module's text for what holds for all verbs."""
+
+    durable: str
+    """One sentence on what a returned `post` survives; shown by ``ostinato doctor``."""
+
+    def open(self) -> None:
+        """Connect; verify or create the schema. Raises StoreUnavailable or StoreCorrupt."""
+
+    def close(self) -> None:
+        """Release everything; wake all waiters. May be called twice."""
+
+    def now(self) -> int:
+        """The store's clock in microseconds, the only one that judges leases and due times."""
+
+    # in
+
+    def post(self, jobs: Sequence[Job]) -> list[Posted]:
+        """Store all of the jobs, or none; each has an id. They keep the order given among equals.
+
+        A job whose id is known already is left as it is (``created`` False), so that posting
+        again after a lost answer is safe. Jobs whose ``run_at`` is in the future are
+        ``scheduled``, others ``ready``.
+        """
+
+    def tick(self, schedule: str, due: int, jobs: Sequence[Job]) -> bool:
+        """Record (schedule, due) and post the jobs; False, and nothing done, if it was recorded."""
+
+    def limit(self, capacities: Mapping[str, int | None]) -> None:
+        """Set named capacities (None removes one). Holds of running jobs never sum above one.
+
+        Every job holds one unit of ``queue:NAME`` for its queue, unlimited unless set; 0 pauses
+        the queue. A name of `Job.holds` without a capacity has none to give.
+        """
+
+    # the loop
+
+    def claim(self, executor_id: str, want: Want) -> Claimed:
+        """Give the executor jobs that are due, of tasks and queues that it takes, fitting its
+        slots and all capacities: highest priority first, among equals in post order (a ``front``
+        job before all others of its priority, newest first).
+
+        Each becomes running: attempt + 1, token + 1, lease until now + ``want.lease``,
+        owned by the executor. First all that time brings is applied: scheduled jobs come due,
+        jobs near their deadline are promoted to HIGH (``promote_at``; nobody is lowered, and a
+        retried job is promoted again), jobs past ``expires_at`` that never started end as expired.
+        A time has come when it is not later than now.
+        """
+
+    def renew(self, executor: ExecutorInfo, fences: Sequence[Fence], lease: int) -> Renewal:
+        """A sign of life: record the executor and extend its runs. A lease of 0 says goodbye:
+        the executor is forgotten (its remaining runs can then be rescued by name)."""
+
+    def note(self, notes: Sequence[Note]) -> list[bool]:
+        """Record the notes whose fence still holds; tells which."""
+
+    def finish(self, ends: Sequence[tuple[Fence, End]]) -> list[bool]:
+        """Per job one atomic step: leave ``running`` for ``End.state``, record the attempt, store
+        its posts. False where the fence is stale: nothing was done. A finish that was applied
+        before answers True and does nothing more, also when the job has been claimed again since.
+        A job that becomes ready again keeps its place in post order.
+
+        A cancel that was asked for meanwhile wins over another try: if the row is ``cancelling``
+        and ``End.state`` is not final, the state becomes ``cancelled``, with the reason
+        of the ask.
+        """
+
+    def rescue(self, executor_id: str, want: Rescue) -> list[Row]:
+        """Take over runs (token + 1, attempt unchanged, a lease of the rescuer's). The rows tell
+        the former owner in ``executor_id``. The caller decides and finishes them."""
+
+    # from outside
+
+    def change(self, ids: Sequence[str], ask: Ask) -> list[Changed]:
+        """Apply the ask to each job by its state, each by itself."""
+
+    def find(self, query: JobQuery) -> Page:
+        """Jobs, whole (with progress and checkpoint). Pages by key, never by offset."""
+
+    def attempts(self, job_ids: Sequence[str]) -> list[Attempt]:
+        """All ended attempts of these jobs, by job and number."""
+
+    def executors(self) -> list[ExecutorInfo]:
+        """All executors that did not say goodbye, also those whose lease ran out (for as long
+        as one of their runs is left, and a day longer)."""
+
+    def count(self) -> list[Count]:
+        """Jobs by queue, task and state."""
+
+    # waking
+
+    def listen(self, channels: frozenset[Channel]) -> Listener:
+        """A listener that from now on hears these channels, from this and other processes."""
+
+
+class LogStore(Protocol):
+    """Where the logs of ended attempts are kept. ``url`` is its base, free of secrets: the
+    location of a log is ``url + "/" + key``. All verbs may be called from any thread."""
+
+    url: str
+
+    def put(self, key: str, path: str) -> None:
+        """Store the file under the key, replacing what is there; once it returns, the log is
+        safe. The file itself is left in place. Raises OSError or an error of the driver."""
+
+    def get(self, key: str) -> bytes:
+        """The whole log. Raises `ostinato.errors.LogUnavailable` if there is none."""
+
+    def delete(self, key: str) -> None:
+        """Remove it; no error if there is none."""
+
+    def close(self) -> None:
+        """Release everything."""
+
+
+@runtime_checkable
+class PostsAndClaims(Protocol):
+    """Optional, for stores where every write costs: a post and a claim as one atomic step.
+
+    An executor that posts and has room uses it. What it may claim is what a claim right after
+    the post could: perhaps other jobs than those posted, perhaps none.
+    """
+
+    def post_and_claim(self, jobs: Sequence[Job], executor_id: str, want: Want) -> tuple[list[Posted], Claimed]:
+        """`Store.post`, then `Store.claim`. It may leave to the next claim what time brings."""
+
+
+def matches(patterns: Sequence[str], queue: str) -> bool:
+    """Whether a queue is among names or globs (``*``, ``?``, ``[...]`` as in `fnmatch`)."""
+    return any(queue == pattern or fnmatchcase(queue, pattern) for pattern in patterns)
