@@ -1,0 +1,1 @@
+"""What other projects need to test against Ostinato: the conformance kit and helpers."""
