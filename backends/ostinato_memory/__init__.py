@@ -1,0 +1,1 @@
+"""The in-memory backend: jobs live and die with the process."""

@@ -1,0 +1,96 @@
+"""Lanes: jobs that are alike to a claim stand in one line, so that a claim looks at heads only.
+
+A million jobs that nobody here can take are a few lanes, each refused with one look.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from heapq import heappop, heappush
+
+from ostinato.model import Job, State
+from ostinato.storage import Want, matches
+
+Key = tuple[str, str, int, int, tuple[tuple[str, int], ...]]
+Place = tuple[int, int, str]
+"""(-priority, position, job id): the smallest goes first."""
+
+_UNLIMITED = float("inf")
+
+
+def lane_key(job: Job) -> Key:
+    return job.queue, job.task, job.version, job.slots, job.holds
+
+
+class Lane:
+    """The jobs of one queue, task, version, cost and set of holds.
+
+    ``line`` holds the ready ones, and places of jobs that have left since: taking a job out of
+    the middle of a heap would cost a search, so what is stale is dropped when it comes to the
+    head. ``counts`` are of all its jobs by state.
+    """
+
+    __slots__ = ("counts", "holds", "key", "line", "queue", "queue_hold", "slots", "task", "version")
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.queue, self.task, self.version, self.slots, holds = key
+        self.queue_hold = f"queue:{self.queue}"
+        units: defaultdict[str, int] = defaultdict(int, {self.queue_hold: 1})
+        for name, count in holds:
+            units[name] += count
+        self.holds = tuple(units.items())
+        self.line: list[Place] = []
+        self.counts: defaultdict[State, int] = defaultdict(int)
+
+    def push(self, priority: int, position: int, job_id: str) -> None:
+        heappush(self.line, (-priority, position, job_id))
+
+    def pop(self) -> None:
+        heappop(self.line)
+
+    def suits(self, want: Want) -> bool:
+        """Whether an executor can ever take these jobs."""
+        accepted = want.tasks.get(self.task)
+        return (
+            accepted is not None
+            and self.version <= accepted
+            and self.slots <= want.capacity
+            and matches(want.queues, self.queue)
+        )
+
+
+class Capacities:
+    """The named capacities and what the running jobs occupy of them."""
+
+    def __init__(self) -> None:
+        self._limits: dict[str, int] = {}
+        self._used: defaultdict[str, int] = defaultdict(int)
+
+    def set(self, limits: Mapping[str, int | None]) -> None:
+        for name, limit in limits.items():
+            if limit is None:
+                self._limits.pop(name, None)
+            else:
+                self._limits[name] = limit
+
+    def fits(self, lane: Lane) -> bool:
+        """Whether one more job of the lane may run."""
+        for name, units in lane.holds:
+            unset = _UNLIMITED if name == lane.queue_hold else 0
+            if self._used[name] + units > self._limits.get(name, unset):
+                return False
+        return True
+
+    def occupy(self, lane: Lane) -> None:
+        for name, units in lane.holds:
+            self._used[name] += units
+
+    def release(self, lane: Lane) -> bool:
+        """Give back what a job of the lane held; tells whether others may have waited for it."""
+        awaited = False
+        for name, units in lane.holds:
+            self._used[name] -= units
+            awaited = awaited or name in self._limits
+        return awaited

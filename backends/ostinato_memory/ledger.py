@@ -1,0 +1,207 @@
+"""The ledger: all jobs of a memory store, and the indexes that every change keeps in step.
+
+Not locked: `MemoryStore` holds ``lock`` around each verb. Several stores may share one ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from heapq import heapify, heappop, heappush, heapreplace
+from threading import Lock
+
+from ostinato.model import FINAL, HIGH, Channel, ExecutorInfo, Job, State
+from ostinato.storage import Posted, Want
+from ostinato_memory.lane import Capacities, Key, Lane, Place, lane_key
+from ostinato_memory.listeners import MemoryListener
+from ostinato_memory.record import Record
+
+Due = list[tuple[int, str]]
+"""A heap of (time, job id). Entries that no longer apply are dropped when their time comes."""
+
+
+class Ledger:
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.records: dict[str, Record] = {}  # in the order posted
+        self.running: dict[str, Record] = {}
+        self.ticks: set[tuple[str, int]] = set()
+        self.executors: dict[str, ExecutorInfo] = {}
+        self.capacities = Capacities()
+        self.listeners: set[MemoryListener] = set()
+        self.lanes: dict[Key, Lane] = {}
+        self._waiting: set[Lane] = set()  # lanes with somebody in line
+        self._starts: Due = []
+        self._promotions: Due = []
+        self._expiries: Due = []
+        self._posted = 0
+
+    def tell(self, *channels: Channel) -> None:
+        for listener in tuple(self.listeners):
+            for channel in channels:
+                listener.hear(channel)
+
+    # coming and going
+
+    def draft(self, jobs: Sequence[Job], now: int) -> tuple[list[Record], list[Posted]]:
+        """Records of those jobs that are new. Anything wrong with a job shows here, before
+        the first of them is admitted."""
+        drafts: dict[str, Record] = {}
+        answers = []
+        for job in jobs:
+            created = job.id not in self.records and job.id not in drafts
+            if created:
+                state: State = "scheduled" if job.run_at > now else "ready"
+                drafts[job.id] = Record(job, self._lane(job), state, now)
+            answers.append(Posted(job.id, created))
+        return list(drafts.values()), answers
+
+    def admit(self, drafts: Sequence[Record]) -> None:
+        for record in drafts:
+            self._posted += 1
+            record.sequence = self._posted
+            record.position = -self._posted if record.job.front else self._posted
+            self.records[record.job.id] = record
+            record.lane.counts[record.state] += 1
+            if record.expires_at is not None:
+                heappush(self._expiries, (record.expires_at, record.job.id))
+            self._line_up(record)
+        if drafts:
+            self.tell("ready")
+
+    def forget(self, record: Record) -> None:
+        del self.records[record.job.id]
+        lane = record.lane
+        lane.counts[record.state] -= 1
+        if not any(lane.counts.values()):
+            self._waiting.discard(lane)
+            self.lanes.pop(lane.key, None)
+
+    def _lane(self, job: Job) -> Lane:
+        key = lane_key(job)
+        lane = self.lanes.get(key)
+        if lane is None:
+            lane = self.lanes[key] = Lane(key)
+        return lane
+
+    # from state to state
+
+    def enter(self, record: Record, state: State) -> None:
+        """Change the state, and all that depends on it."""
+        lane = record.lane
+        lane.counts[record.state] -= 1
+        lane.counts[state] += 1
+        if record.state == "running":
+            del self.running[record.job.id]
+            record.lease_until = None
+            record.cancelling = False
+            if self.capacities.release(lane):
+                self.tell("ready")
+        record.state = state
+        if state == "running":
+            self.running[record.job.id] = record
+            self.capacities.occupy(lane)
+        elif state in FINAL:
+            self.tell("ended")
+        else:
+            self._line_up(record)
+            self.tell("ready")
+
+    def _line_up(self, record: Record) -> None:
+        """Put a job that waits where a claim, now or later, will find it."""
+        job_id, promote_at = record.job.id, record.job.promote_at
+        if record.state == "ready":
+            record.lane.push(record.priority, record.position, job_id)
+            self._waiting.add(record.lane)
+        elif record.state == "scheduled":
+            heappush(self._starts, (record.run_at, job_id))
+        if promote_at is not None and record.priority < HIGH:
+            heappush(self._promotions, (promote_at, job_id))
+
+    # what time brings
+
+    def pass_time(self, now: int) -> list[Record]:
+        """Bring due jobs to the line, promote those near their deadline; answers with the expired."""
+        expired = []
+        for record in self._due(self._expiries, now, lambda record: _expires(record, now)):
+            record.ended_at = now
+            self.enter(record, "expired")
+            expired.append(record)
+        for record in self._due(self._promotions, now, lambda record: _promotes(record, now)):
+            record.priority = HIGH
+            self._line_up(record)
+        for record in self._due(self._starts, now, lambda record: _starts(record, now)):
+            self.enter(record, "ready")
+        return expired
+
+    def next_start(self) -> int | None:
+        """When the next scheduled job comes due."""
+        starts = self._starts
+        while starts:
+            time, job_id = starts[0]
+            record = self.records.get(job_id)
+            if record is not None and record.state == "scheduled" and record.run_at == time:
+                return time
+            heappop(starts)
+        return None
+
+    def _due(self, heap: Due, now: int, applies: Callable[[Record], bool]) -> Iterator[Record]:
+        while heap and heap[0][0] <= now:
+            _, job_id = heappop(heap)
+            record = self.records.get(job_id)
+            if record is not None and applies(record):
+                yield record
+
+    # claiming
+
+    def choose(self, want: Want) -> Iterator[Record]:
+        """The jobs to start now, best first. The caller enters each into ``running`` before it
+        asks for the next, so that the capacities count it."""
+        heads = [(head, lane) for lane in tuple(self._waiting) if lane.suits(want) and (head := self._head(lane))]
+        heapify(heads)
+        slots, count = want.slots, want.count
+        while heads and count > 0:
+            (_, _, job_id), lane = heads[0]
+            if not self.capacities.fits(lane):
+                heappop(heads)
+                continue
+            if lane.slots > slots:  # the free slots are kept for it, else light jobs would starve it
+                return
+            slots -= lane.slots
+            count -= 1
+            lane.pop()
+            yield self.records[job_id]
+            head = self._head(lane)
+            if head:
+                heapreplace(heads, (head, lane))
+            else:
+                heappop(heads)
+
+    def _head(self, lane: Lane) -> Place | None:
+        """The place of the first job that is still in line; forgets the stale ones before it."""
+        line, records = lane.line, self.records
+        while line:
+            place = line[0]
+            record = records.get(place[2])
+            if (
+                record is not None
+                and record.state == "ready"
+                and record.priority == -place[0]
+                and record.position == place[1]
+            ):
+                return place
+            lane.pop()
+        self._waiting.discard(lane)
+        return None
+
+
+def _expires(record: Record, now: int) -> bool:
+    return record.pending and not record.attempt and record.expires_at is not None and record.expires_at <= now
+
+
+def _promotes(record: Record, now: int) -> bool:
+    promote_at = record.job.promote_at
+    return record.pending and record.priority < HIGH and promote_at is not None and promote_at <= now
+
+
+def _starts(record: Record, now: int) -> bool:
+    return record.state == "scheduled" and record.run_at <= now

@@ -1,0 +1,291 @@
+"""The memory store: every verb of `ostinato.storage.Store`, one lock around each."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+
+from msgspec.structs import replace
+
+from ostinato.model import FINAL, SECOND, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State
+from ostinato.storage import Ask, Changed, Claimed, Count, JobQuery, Listener, Note, Page, Posted, Renewal, Rescue, Want
+from ostinato_memory.ledger import Ledger
+from ostinato_memory.listeners import MemoryListener
+from ostinato_memory.record import Record
+
+_DAY = 86_400 * SECOND
+
+
+def _system_clock() -> int:
+    return time.time_ns() // 1000
+
+
+class MemoryStore:
+    """Keeps all jobs in this process. Stores made with the same ``ledger`` share their jobs."""
+
+    durable = "nothing: jobs live in this process's memory and are gone when it ends"
+
+    def __init__(self, clock: Callable[[], int] = _system_clock, ledger: Ledger | None = None) -> None:
+        self._clock = clock
+        self._ledger = ledger or Ledger()
+        self._lock = self._ledger.lock
+
+    def open(self) -> None:
+        """Nothing to connect to."""
+
+    def close(self) -> None:
+        with self._lock:
+            for listener in tuple(self._ledger.listeners):
+                if listener.owner is self:
+                    listener.close()
+
+    def now(self) -> int:
+        return self._clock()
+
+    # in
+
+    def post(self, jobs: Sequence[Job]) -> list[Posted]:
+        with self._lock:
+            drafts, answers = self._ledger.draft(jobs, self.now())
+            self._ledger.admit(drafts)
+            return answers
+
+    def tick(self, schedule: str, due: int, jobs: Sequence[Job]) -> bool:
+        with self._lock:
+            if (schedule, due) in self._ledger.ticks:
+                return False
+            drafts, _ = self._ledger.draft(jobs, self.now())
+            self._ledger.ticks.add((schedule, due))
+            self._ledger.admit(drafts)
+            return True
+
+    def limit(self, capacities: Mapping[str, int | None]) -> None:
+        with self._lock:
+            self._ledger.capacities.set(capacities)
+            self._ledger.tell("ready")
+
+    # the loop
+
+    def claim(self, executor_id: str, want: Want) -> Claimed:
+        with self._lock:
+            now, ledger = self.now(), self._ledger
+            expired = [record.row() for record in ledger.pass_time(now)]
+            rows = []
+            for record in ledger.choose(want):
+                ledger.enter(record, "running")
+                record.attempt += 1
+                record.token += 1
+                record.executor_id = executor_id
+                record.lease_until = now + want.lease
+                record.started_at = now
+                rows.append(record.row())
+            return Claimed(rows=rows, now=now, next_at=ledger.next_start(), expired=expired)
+
+    def renew(self, executor: ExecutorInfo, fences: Sequence[Fence], lease: int) -> Renewal:
+        with self._lock:
+            now, executors = self.now(), self._ledger.executors
+            lost, cancelling = [], []
+            for fence in fences:
+                record = self._held(fence)
+                if record is None:
+                    lost.append(fence)
+                    continue
+                if lease:
+                    record.lease_until = now + lease
+                if record.cancelling:
+                    cancelling.append(fence)
+            if lease:
+                if executor.id not in executors:
+                    self._ledger.tell("orders")  # the others want to know whom to look after
+                executors[executor.id] = replace(executor, seen_at=now, lease_until=now + lease)
+            else:
+                executors.pop(executor.id, None)
+            peers = [peer for peer in executors.values() if peer.id != executor.id and peer.lease_until > now]
+            return Renewal(now=now, lost=lost, cancelling=cancelling, peers=peers)
+
+    def note(self, notes: Sequence[Note]) -> list[bool]:
+        with self._lock:
+            return [self._note(note) for note in notes]
+
+    def _note(self, note: Note) -> bool:
+        if note.key == "log":
+            return self._note_log(note)
+        record = self._held(Fence(note.job_id, note.token))
+        if record is None:
+            return False
+        if note.key == "progress":
+            record.progress = note.value
+        else:
+            record.checkpoint = note.value
+        return True
+
+    def _note_log(self, note: Note) -> bool:
+        record = self._ledger.records.get(note.job_id)
+        for token, attempt in record.ends.items() if record else ():
+            if record and attempt.number == note.attempt:
+                record.ends[token] = replace(attempt, log=note.value)
+                return True
+        return False
+
+    def finish(self, ends: Sequence[tuple[Fence, End]]) -> list[bool]:
+        with self._lock:
+            return [self._finish(fence, end) for fence, end in ends]
+
+    def _finish(self, fence: Fence, end: End) -> bool:
+        record = self._held(fence)
+        if record is None:
+            known = self._ledger.records.get(fence.job_id)
+            return known is not None and fence.token in known.ends
+        now = self.now()
+        drafts, _ = self._ledger.draft(end.posts, now)
+        state, reason = _outcome(record, end)
+        record.ends[fence.token] = end.attempt
+        record.priority = end.priority
+        record.run_at = end.run_at
+        record.charged = end.charged
+        record.deaths = end.deaths
+        record.result = end.result
+        record.error = end.error
+        record.reason = reason
+        record.ended_at = now if state in FINAL else None
+        self._ledger.enter(record, state)
+        self._ledger.admit(drafts)
+        return True
+
+    def rescue(self, executor_id: str, want: Rescue) -> list[Row]:
+        with self._lock:
+            now = self.now()
+            orphans = (record for record in self._ledger.running.values() if _orphaned(record, want.dead, now))
+            return [self._take_over(record, executor_id, now + want.lease) for record in islice(orphans, want.count)]
+
+    def _take_over(self, record: Record, executor_id: str, lease_until: int) -> Row:
+        former = record.executor_id
+        record.token += 1
+        record.executor_id = executor_id
+        record.lease_until = lease_until
+        return record.row(executor_id=former)
+
+    def _held(self, fence: Fence) -> Record | None:
+        """The running job of which the fence is the newest."""
+        record = self._ledger.running.get(fence.job_id)
+        return record if record is not None and record.token == fence.token else None
+
+    # from outside
+
+    def change(self, ids: Sequence[str], ask: Ask) -> list[Changed]:
+        apply = {"cancel": self._cancel, "rerun": self._rerun, "forget": self._forget}[ask.kind]
+        with self._lock:
+            return [self._change(job_id, apply, ask.reason) for job_id in ids]
+
+    def _change(self, job_id: str, apply: Callable[[Record, str], None], reason: str) -> Changed:
+        record = self._ledger.records.get(job_id)
+        if record is None:
+            return Changed(job_id, None, None)
+        before = record.state
+        apply(record, reason)
+        return Changed(job_id, before, record.state if job_id in self._ledger.records else None)
+
+    def _cancel(self, record: Record, reason: str) -> None:
+        if record.final:
+            return
+        record.reason = reason
+        if record.state == "running":
+            record.cancelling = True
+            self._ledger.tell("orders")
+        else:
+            record.ended_at = self.now()
+            self._ledger.enter(record, "cancelled")
+
+    def _rerun(self, record: Record, reason: str) -> None:
+        if not record.final:
+            return
+        record.charged = record.deaths = record.run_at = 0
+        record.priority = record.job.priority
+        record.expires_at = record.ended_at = record.result = record.error = None
+        record.reason = reason
+        self._ledger.enter(record, "ready")
+
+    def _forget(self, record: Record, reason: str) -> None:
+        if record.final:
+            self._ledger.forget(record)
+
+    def find(self, query: JobQuery) -> Page:
+        after = int(query.cursor) if query.cursor else None
+        with self._lock:
+            matching = (record for record in self._candidates(query) if _matches(record, query, after))
+            found = list(islice(matching, query.limit + 1))
+            more = len(found) > query.limit
+            del found[query.limit :]
+            return Page([record.row() for record in found], str(found[-1].sequence) if more and found else None)
+
+    def _candidates(self, query: JobQuery) -> Iterable[Record]:
+        """The jobs to look at, in the order asked for; few, where an index knows them."""
+        ledger = self._ledger
+        if query.ids is not None:
+            chosen = [ledger.records[job_id] for job_id in dict.fromkeys(query.ids) if job_id in ledger.records]
+        elif query.states == ("running",):
+            chosen = list(ledger.running.values())
+        else:
+            return ledger.records.values() if query.oldest_first else reversed(ledger.records.values())
+        return sorted(chosen, key=lambda record: record.sequence, reverse=not query.oldest_first)
+
+    def attempts(self, job_ids: Sequence[str]) -> list[Attempt]:
+        with self._lock:
+            records = [self._ledger.records.get(job_id) for job_id in dict.fromkeys(job_ids)]
+            return [
+                attempt
+                for record in records
+                if record is not None
+                for attempt in sorted(record.ends.values(), key=lambda attempt: attempt.number)
+            ]
+
+    def executors(self) -> list[ExecutorInfo]:
+        with self._lock:
+            executors = self._ledger.executors
+            owners = {record.executor_id for record in self._ledger.running.values()}
+            for executor in list(executors.values()):
+                if executor.id not in owners and executor.lease_until + _DAY < self.now():
+                    del executors[executor.id]
+            return list(executors.values())
+
+    def count(self) -> list[Count]:
+        totals: Counter[tuple[str, str, State]] = Counter()
+        with self._lock:
+            for lane in self._ledger.lanes.values():
+                for state, jobs in lane.counts.items():
+                    totals[lane.queue, lane.task, state] += jobs
+        return [Count(queue, task, state, jobs) for (queue, task, state), jobs in totals.items() if jobs]
+
+    # waking
+
+    def listen(self, channels: frozenset[Channel]) -> Listener:
+        with self._lock:
+            return MemoryListener(channels, self._ledger.listeners, owner=self)
+
+
+def _outcome(record: Record, end: End) -> tuple[State, str]:
+    """The state to enter and the reason to give: a cancel asked for meanwhile wins over another try."""
+    if not record.cancelling:
+        return end.state, end.reason
+    if end.state not in FINAL:
+        return "cancelled", record.reason or end.reason
+    return end.state, end.reason or (record.reason if end.state == "cancelled" else "")
+
+
+def _orphaned(record: Record, dead: Sequence[str], now: int) -> bool:
+    return record.executor_id in dead or (record.lease_until is not None and record.lease_until <= now)
+
+
+def _matches(record: Record, query: JobQuery, after: int | None) -> bool:
+    job = record.job
+    return (
+        (after is None or (record.sequence > after if query.oldest_first else record.sequence < after))
+        and (not query.states or record.state in query.states)
+        and (not query.tasks or job.task in query.tasks)
+        and (not query.queues or job.queue in query.queues)
+        and (query.tag is None or query.tag in job.tags)
+        and (query.executor_id is None or record.executor_id == query.executor_id)
+        and (query.ended_before is None or (record.ended_at is not None and record.ended_at < query.ended_before))
+    )

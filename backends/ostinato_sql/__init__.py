@@ -1,0 +1,1 @@
+"""The SQL backend on SQLAlchemy Core: SQLite."""

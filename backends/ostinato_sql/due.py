@@ -1,0 +1,77 @@
+"""What time brings: scheduled jobs come due, jobs near their deadline rise, others expire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import BindParameter, ColumnElement, Update, bindparam, literal_column, select, update
+from sqlalchemy.sql.selectable import ScalarSelect
+
+from ostinato.model import HIGH, Row
+from ostinato_sql.database import Database
+from ostinato_sql.link import Link
+from ostinato_sql.rows import WHOLE, to_rows
+from ostinato_sql.statement import Keyed, Statement, at_most
+from ostinato_sql.tables import is_ready, is_scheduled, jobs, may_expire, may_rise
+
+PORTION = 2000
+"""Jobs moved in one transaction: should a million come due at once, other writers get their turn."""
+
+
+def _first(column: ColumnElement[int], where: ColumnElement[bool]) -> ScalarSelect[int]:
+    return at_most(1, select(column).where(where).order_by(column)).scalar_subquery()
+
+
+_AHEAD = Statement(
+    select(
+        at_most(1, select(jobs.c.seq).where(is_ready)).scalar_subquery(),
+        _first(jobs.c.run_at, is_scheduled),
+        _first(jobs.c.promote_at, may_rise),
+        _first(jobs.c.expires_at, may_expire),
+    )
+)
+
+
+class Ahead:
+    """When the next of each kind comes, at the cost of four looks at an index."""
+
+    def __init__(self, link: Link) -> None:
+        ((ready, self.run_at, self.promote_at, self.expires_at),) = link.all(_AHEAD)
+        self.ready = ready is not None
+
+    def due(self, now: int) -> bool:
+        return any(at is not None and at <= now for at in (self.run_at, self.promote_at, self.expires_at))
+
+
+def _portion(column: ColumnElement[int], where: ColumnElement[bool]) -> Statement:
+    chosen = select(jobs.c.seq).where(where, column <= bindparam("now")).order_by(column)
+    return Statement(at_most(PORTION, chosen), "now")
+
+
+_EXPIRING = _portion(jobs.c.expires_at, may_expire)
+_RISING = _portion(jobs.c.promote_at, may_rise)
+_COMING = _portion(jobs.c.run_at, is_scheduled)
+_EXPIRED = Keyed(lambda keys: select(*WHOLE).where(jobs.c.seq.in_(keys)).order_by(jobs.c.seq))
+
+
+def _change(**values: Any) -> Callable[[list[BindParameter[Any]]], Update]:
+    return lambda keys: update(jobs).where(jobs.c.seq.in_(keys)).values(**values)
+
+
+_EXPIRE = Keyed(_change(state=literal_column("'expired'"), ended_at=bindparam("at")), "at")
+_RISE = Keyed(_change(priority=literal_column(str(HIGH))))
+_COME = Keyed(_change(state=literal_column("'ready'")))
+
+
+def apply(link: Link, database: Database, now: int, expired: list[Row]) -> Ahead:
+    """Apply what is due, at most a portion of each kind; what is still ahead."""
+    ahead = Ahead(link)
+    if not ahead.due(now):
+        return ahead
+    seqs = [seq for (seq,) in link.all(_EXPIRING, now)]
+    link.run_among(_EXPIRE, seqs, now)
+    expired += to_rows(link, database.lanes, link.among(_EXPIRED, seqs))
+    for which, change in ((_RISING, _RISE), (_COMING, _COME)):
+        link.run_among(change, [seq for (seq,) in link.all(which, now)])
+    return Ahead(link)

@@ -1,0 +1,106 @@
+"""Jobs leave ``running``: each by one atomic step, if the fence still holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+from sqlalchemy import bindparam, insert, literal_column, null, select, update
+
+from ostinato.model import FINAL, Channel, End, Fence, Job, State
+from ostinato_sql.claim import capacities, demands
+from ostinato_sql.database import Database
+from ostinato_sql.link import Link
+from ostinato_sql.post import insert_jobs
+from ostinato_sql.rows import attempt_values, error_text, read_lanes
+from ostinato_sql.statement import Keyed, Statement
+from ostinato_sql.tables import attempts, is_running, jobs
+
+
+class Held(Struct):
+    """What counts of a job that is to end."""
+
+    id: str
+    seq: int
+    lane: int
+    token: int
+    state: str
+    cancelling: int
+    reason: str
+
+
+_HELD = Keyed(lambda keys: select(*[jobs.c[name] for name in Held.__struct_fields__]).where(jobs.c.id.in_(keys)))
+_APPLIED = Keyed(lambda keys: select(attempts.c.job, attempts.c.token).where(attempts.c.job.in_(keys)))
+_NAMES = ("state", "priority", "run_at", "charged", "deaths", "ended_at", "reason", "result", "error")
+_LEAVE = Statement(
+    update(jobs)
+    .where(jobs.c.seq == bindparam("which"), jobs.c.token == bindparam("fence"), is_running)
+    .ordered_values(
+        *[(jobs.c[name], bindparam(f"new_{name}")) for name in _NAMES],
+        (jobs.c.lease_until, null()),
+        (jobs.c.cancelling, literal_column("0")),
+    ),
+    *[f"new_{name}" for name in _NAMES],
+    "which",
+    "fence",
+)
+_RECORD = Statement(insert(attempts), *attempts.c.keys())
+
+
+def finish(
+    link: Link, database: Database, ends: Sequence[tuple[Fence, End]], now: int
+) -> tuple[list[bool], set[Channel]]:
+    """Which ends were applied, now or before, and who should hear of it."""
+    held = {found[0]: Held(*found) for found in link.among(_HELD, [fence.job_id for fence, _ in ends])}
+    left, records, lanes = [], [], set()
+    posts: list[Job] = []
+    told: set[Channel] = set()
+    done: set[tuple[int, int]] = set()
+    for fence, end in ends:
+        row = held.get(fence.job_id)
+        if row is None or row.state != "running" or row.token != fence.token or (row.seq, row.token) in done:
+            continue
+        done.add((row.seq, row.token))
+        state, reason = _outcome(row, end)
+        left.append(_left(row, end, state, reason, now))
+        records.append(attempt_values(row.seq, row.token, end.attempt))
+        posts += end.posts
+        told.add("ended" if state in FINAL else "ready")
+        lanes.add(row.lane)
+    link.run_many(_LEAVE, left)
+    link.run_many(_RECORD, records)
+    if posts and any(posted.created for posted in insert_jobs(link, database, posts, now)):
+        told.add("ready")
+    if lanes and "ready" not in told and _awaited(link, database, lanes):
+        told.add("ready")
+    if len(done) < len(ends):
+        done |= _applied_before(link, [row.seq for row in held.values()])
+    return [(row := held.get(fence.job_id)) is not None and (row.seq, fence.token) in done for fence, _ in ends], told
+
+
+def _outcome(row: Held, end: End) -> tuple[State, str]:
+    """The state to enter and why: a cancel asked for meanwhile wins over another try."""
+    if not row.cancelling:
+        return end.state, end.reason
+    if end.state not in FINAL:
+        return "cancelled", row.reason or end.reason
+    return end.state, end.reason or (row.reason if end.state == "cancelled" else "")
+
+
+def _left(row: Held, end: End, state: State, reason: str, now: int) -> tuple[object, ...]:
+    ended_at = now if state in FINAL else None
+    values = (state, end.priority, end.run_at, end.charged, end.deaths, ended_at, reason)
+    return (*values, end.result, error_text(end.error), row.seq, row.token)
+
+
+def _awaited(link: Link, database: Database, lanes: set[int]) -> bool:
+    """Whether a job of one of the lanes, now gone, gave back something that others may wait for."""
+    limited = capacities(link).keys()
+    return bool(limited) and any(
+        limited & demands(lane).keys() for lane in read_lanes(link, database.lanes, lanes).values()
+    )
+
+
+def _applied_before(link: Link, seqs: Sequence[int]) -> set[tuple[int, int]]:
+    """A token is given once, so that an attempt recorded under it is this very end."""
+    return {(job, token) for job, token in link.among(_APPLIED, seqs)}

@@ -1,0 +1,156 @@
+"""The store: each verb opens its transaction, hands it to the room that does the work, and
+tells the listeners after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import bindparam, delete
+
+from ostinato.errors import StoreUnavailable
+from ostinato.model import Attempt, Channel, End, ExecutorInfo, Fence, Job, Row
+from ostinato.storage import Ask, Changed, Claimed, Count, JobQuery, Listener, Note, Page, Posted, Renewal, Rescue, Want
+from ostinato_sql import change, claim, find, finish, lease, post
+from ostinato_sql.database import Database
+from ostinato_sql.dialect import Dialect, Waker
+from ostinato_sql.statement import Statement
+from ostinato_sql.tables import limits
+
+_LIMIT = Statement(lambda dialect: dialect.insert_or_replace(limits), "name", "capacity")
+_UNLIMIT = Statement(delete(limits).where(limits.c.name == bindparam("which")), "which")
+
+
+class SqlStore:
+    """`ostinato.storage.Store` on a SQL database. After a fork the child must not use it."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.durable = dialect.durable
+        self._clock = dialect.clock
+        self._dialect = dialect
+        self._database = Database(dialect)
+        self._waker: Waker | None = None
+
+    def open(self) -> None:
+        self._database.open()
+        if self._waker is None:
+            self._waker = self._dialect.waker(self._database.engine, lambda: self._database.writes)
+
+    def close(self) -> None:
+        waker, self._waker = self._waker, None
+        if waker is not None:
+            waker.close()
+        self._database.close()
+
+    def now(self) -> int:
+        return self._clock()
+
+    def _tell(self, channels: Iterable[Channel]) -> None:
+        told = frozenset(channels)
+        if told and self._waker is not None:
+            self._waker.tell(told)
+
+    # in
+
+    def post(self, jobs: Sequence[Job]) -> list[Posted]:
+        if not jobs:
+            return []
+        with self._database.write() as link:
+            answers = post.insert_jobs(link, self._database, jobs, self.now())
+        if any(posted.created for posted in answers):
+            self._tell(["ready"])  # of scheduled ones too: they may come due before all others
+        return answers
+
+    def post_and_claim(self, jobs: Sequence[Job], executor_id: str, want: Want) -> tuple[list[Posted], Claimed]:
+        with self._database.write() as link:
+            answers = post.insert_jobs(link, self._database, jobs, self.now())
+            claimed = claim.claim_within(link, self._database, executor_id, want)
+        taken = {row.job.id for row in claimed.rows}
+        if any(posted.created and posted.id not in taken for posted in answers):
+            self._tell(["ready"])
+        return answers, claimed
+
+    def tick(self, schedule: str, due: int, jobs: Sequence[Job]) -> bool:
+        with self._database.write() as link:
+            new = post.insert_tick(link, schedule, due)
+            if new and jobs:
+                post.insert_jobs(link, self._database, jobs, self.now())
+        if new and jobs:
+            self._tell(["ready"])
+        return new
+
+    def limit(self, capacities: Mapping[str, int | None]) -> None:
+        removed = [name for name, capacity in capacities.items() if capacity is None]
+        values = [(name, value) for name, value in capacities.items() if value is not None]
+        with self._database.write() as link:
+            link.run_many(_UNLIMIT, [(name,) for name in removed])
+            link.run_many(_LIMIT, values)
+        self._tell(["ready"])
+
+    # the loop
+
+    def claim(self, executor_id: str, want: Want) -> Claimed:
+        claimed = claim.claim(self._database, executor_id, want)
+        if claimed.expired:
+            self._tell(["ended"])
+        return claimed
+
+    def renew(self, executor: ExecutorInfo, fences: Sequence[Fence], lease_for: int) -> Renewal:
+        with self._database.write(lasting=False) as link:
+            joins = lease.joins(link, executor, lease_for)
+            renewal = lease.renew(link, self._database, executor, fences, lease_for, self.now())
+        if joins:
+            self._tell(["orders"])  # the others want to know whom to look after
+        return renewal
+
+    def note(self, notes: Sequence[Note]) -> list[bool]:
+        if not notes:
+            return []
+        with self._database.write() as link:
+            return lease.note(link, notes)
+
+    def finish(self, ends: Sequence[tuple[Fence, End]]) -> list[bool]:
+        if not ends:
+            return []
+        with self._database.write() as link:
+            answers, told = finish.finish(link, self._database, ends, self.now())
+        self._tell(told)
+        return answers
+
+    def rescue(self, executor_id: str, want: Rescue) -> list[Row]:
+        with self._database.read() as link:
+            if not lease.orphans(link, want, self.now()):
+                return []
+        with self._database.write(lasting=False) as link:
+            return lease.rescue(link, self._database, executor_id, want, self.now())
+
+    # from outside
+
+    def change(self, ids: Sequence[str], ask: Ask) -> list[Changed]:
+        if not ids:
+            return []
+        with self._database.write() as link:
+            answers, told = change.change(link, ids, ask, self.now())
+        self._tell(told)
+        return answers
+
+    def find(self, query: JobQuery) -> Page:
+        return find.find(self._database, query)
+
+    def attempts(self, job_ids: Sequence[str]) -> list[Attempt]:
+        with self._database.read(snapshot=True) as link:
+            return find.find_attempts(link, job_ids)
+
+    def executors(self) -> list[ExecutorInfo]:
+        with self._database.read() as link:
+            return lease.listed(link, self.now())
+
+    def count(self) -> list[Count]:
+        with self._database.read(snapshot=True) as link:
+            return find.count(link, self._database)
+
+    # waking
+
+    def listen(self, channels: frozenset[Channel]) -> Listener:
+        if self._waker is None:
+            raise StoreUnavailable(f"The store at {self._dialect.place} is not open. Call open() before listen().")
+        return self._waker.listen(channels)

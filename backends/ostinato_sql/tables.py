@@ -1,0 +1,193 @@
+"""The schema: what is kept, and the indexes that keep a claim's cost apart from the backlog.
+
+A *lane* is all jobs of the same queue, task, version, slots and holds. Whether an executor can
+take a job depends on its lane alone, so a claim looks at lanes first and then only at the heads
+of those that fit: a hundred thousand jobs of a task that it does not know cost it nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    and_,
+    literal_column,
+)
+
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+Whole = BigInteger().with_variant(Integer(), "sqlite")  # SQLite's fast row key must be called INTEGER
+Name = String(255)
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, Whole, nullable=False, server_default="0")
+
+
+meta = Table(
+    "ostinato_meta",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# The key is a hash of the other columns, so that two processes agree on it without asking, and
+# rows are never changed or removed, so that they can be remembered.
+lanes = Table(
+    "ostinato_lanes",
+    metadata,
+    Column("id", Whole, primary_key=True, autoincrement=False),
+    Column("queue", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("version", Whole, nullable=False),
+    Column("slots", Whole, nullable=False),
+    Column("holds", Text, nullable=False),
+)
+
+# ``priority``, ``run_at`` and ``expires_at`` are the ones in force; those that were asked for are
+# kept beside them. ``position`` is the order among equals: ``seq``, or ``-seq`` for a job at the front.
+jobs = Table(
+    "ostinato_jobs",
+    metadata,
+    Column("seq", Whole, primary_key=True, autoincrement=False),
+    Column("id", Name, nullable=False),
+    Column("lane", Whole, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("priority", Whole, nullable=False),
+    Column("position", Whole, nullable=False),
+    Column("run_at", Whole, nullable=False),
+    Column("promote_at", Whole),
+    Column("expires_at", Whole),
+    Column("posted_at", Whole, nullable=False),
+    _count("token"),
+    _count("attempt"),
+    _count("charged"),
+    _count("deaths"),
+    _count("cancelling"),
+    Column("executor_id", Name),
+    Column("lease_until", Whole),
+    Column("started_at", Whole),
+    Column("ended_at", Whole),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("kind", String(16), nullable=False),
+    Column("front", Integer, nullable=False),
+    Column("asked_priority", Whole, nullable=False),
+    Column("asked_run_at", Whole, nullable=False),
+    Column("asked_expires_at", Whole),
+    Column("deadline", Whole),
+    Column("schedule", Text),
+    Column("tick", Whole),
+    Column("parent", Name),
+    Column("tags", Text, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("args", Text, nullable=False),
+    Column("result", Text),
+    Column("error", Text),
+)
+
+
+def in_state(state: str) -> ColumnElement[bool]:
+    """Rendered as a literal: a planner cannot match a bound parameter with a partial index."""
+    return jobs.c.state == literal_column(f"'{state}'")
+
+
+is_ready = in_state("ready")
+is_scheduled = in_state("scheduled")
+is_running = in_state("running")
+_rises = and_(jobs.c.promote_at.is_not(None), jobs.c.priority < literal_column("100"))
+may_rise = and_(_rises, jobs.c.state.in_([literal_column("'ready'"), literal_column("'scheduled'")]))
+has_ended = jobs.c.ended_at.is_not(None)
+may_expire = and_(
+    jobs.c.expires_at.is_not(None),
+    jobs.c.attempt == literal_column("0"),
+    jobs.c.ended_at.is_(None),
+)
+
+
+def _index(name: str, *columns: ColumnElement[object], only: ColumnElement[bool] | None = None) -> None:
+    where: dict[str, Any] = {} if only is None else {"sqlite_where": only, "postgresql_where": only}
+    Index(f"ostinato_{name}", *columns, unique=name == "id", **where)
+
+
+_index("id", jobs.c.id)
+_index("ready", jobs.c.lane, jobs.c.priority.desc(), jobs.c.position, only=is_ready)
+_index("scheduled", jobs.c.run_at, only=is_scheduled)
+_index("running", jobs.c.lease_until, jobs.c.executor_id, jobs.c.lane, only=is_running)
+_index("rising", jobs.c.promote_at, only=may_rise)
+_index("expiring", jobs.c.expires_at, only=may_expire)
+# Only of ended jobs: an index by state of all would look better to SQLite's planner than the ones
+# above, and then a claim would walk along the whole backlog.
+_index("final", jobs.c.state, jobs.c.seq, only=has_ended)
+_index("ended", jobs.c.ended_at, only=has_ended)
+
+attempts = Table(
+    "ostinato_attempts",
+    metadata,
+    Column("job", Whole, primary_key=True, autoincrement=False),
+    Column("number", Whole, primary_key=True, autoincrement=False),
+    Column("token", Whole, nullable=False),
+    Column("executor_id", Name, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("started_at", Whole, nullable=False),
+    Column("ended_at", Whole, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("error", Text),
+    Column("exit_code", Whole),
+    Column("signal", Whole),
+    Column("cpu", Whole),
+    Column("peak_memory", Whole),
+    Column("log", Text),
+    sqlite_with_rowid=False,
+)
+
+notes = Table(
+    "ostinato_notes",
+    metadata,
+    Column("job", Whole, primary_key=True, autoincrement=False),
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+tags = Table(
+    "ostinato_tags",
+    metadata,
+    Column("tag", Name, primary_key=True),
+    Column("job", Whole, primary_key=True, autoincrement=False),
+    Index("ostinato_tags_job", "job"),
+    sqlite_with_rowid=False,
+)
+
+limits = Table(
+    "ostinato_limits",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("capacity", Whole, nullable=False),
+)
+
+ticks = Table(
+    "ostinato_ticks",
+    metadata,
+    Column("schedule", Name, primary_key=True),
+    Column("due", Whole, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
+executors = Table(
+    "ostinato_executors",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("lease_until", Whole, nullable=False),
+    Column("info", Text, nullable=False),
+)
