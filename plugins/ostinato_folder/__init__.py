@@ -1,0 +1,1 @@
+"""Ostinato's log store that is a folder."""

@@ -1,0 +1,1 @@
+"""Ostinato's log store on S3 and all that speaks its protocol."""
