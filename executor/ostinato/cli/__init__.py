@@ -1,0 +1,1 @@
+"""The command ``ostinato``: one file a verb."""
