@@ -1,0 +1,17 @@
+"""Fixtures that all tests share."""
+
+import os
+
+import pytest
+from s3_servers import moto, rclone, s3_url  # noqa: F401
+
+REQUIRE = "OSTINATO_TEST_REQUIRE"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Where everything can be had (CI sets ``OSTINATO_TEST_REQUIRE=all``), a skip is a failure."""
+    report = (yield).get_result()
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get(REQUIRE) == "all":
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, but {REQUIRE}=all: {report.longrepr}"
