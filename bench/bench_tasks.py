@@ -1,0 +1,27 @@
+"""The tasks that the benchmarks run: they do nothing, or say when they did it."""
+
+import time
+
+from ostinato import task
+
+
+@task
+def noop() -> None:
+    """In a process of its own."""
+
+
+@task(runner="thread")
+def noop_thread() -> None:
+    """In a thread."""
+
+
+@task
+def stamp() -> int:
+    """When it was run, in a process of its own."""
+    return time.time_ns()
+
+
+@task(runner="thread")
+def stamp_thread() -> int:
+    """When it was run, in a thread."""
+    return time.time_ns()
