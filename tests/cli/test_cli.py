@@ -125,7 +125,8 @@ def test_cancel_a_running_job(cli: Cli) -> None:
     job = cli.post("app.hold", f"fifo={fifo}")
     with cli.working() as worker:
         read_until(worker, "started")
-        assert cli.run("cancel", job).stdout == f"{job} cancelling\n"
+        # it may have ended by the time that its state is looked at
+        assert cli.run("cancel", job).stdout in (f"{job} cancelling\n", f"{job} cancelled\n")
         read_until(worker, "cancelled")
     assert cli.json("wait", job, code=1)[0]["state"] == "cancelled"
 
@@ -255,7 +256,8 @@ def test_work_tells_events_as_json(cli: Cli) -> None:
     lines = [json.loads(line) for line in cli.run("work", "app", "--until-idle", "--json").stdout.splitlines()]
     kinds = [line["kind"] for line in lines if line.get("job_id") == job]
     assert {"start", "success"} <= set(kinds)
-    assert lines[0]["tasks"] == ["app.add", "app.fail", "app.greet", "app.hold", "app.stubborn"]
+    told = next(line for line in lines if line["kind"] == "executor")  # the job may have begun before
+    assert told["tasks"] == ["app.add", "app.fail", "app.greet", "app.hold", "app.stubborn"]
     assert next(line["result"] for line in lines if line["kind"] == "success") == 2
 
 
