@@ -8,6 +8,7 @@ This module imports nothing of ours but the errors.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import lru_cache
 from typing import Annotated, Literal
 
@@ -67,6 +68,21 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     nice: int | None = None
 
 
+class Unique(Struct, frozen=True, omit_defaults=True):
+    """At most one live job per key.
+
+    ``until`` says how long a job keeps its key: until it is ``started`` for the first time, until it
+    is ``finished`` (the default), or for a time from its post on. ``on_conflict`` says what becomes
+    of a post whose key is taken: the ``existing`` job is the answer; or it takes over all of the new
+    one but its id and its place in line (``replace``; one that has begun stays as it is); or the post
+    is refused with `AlreadyPosted` (``raise``).
+    """
+
+    key: str
+    until: Literal["started", "finished"] | timedelta = "finished"
+    on_conflict: Literal["existing", "replace", "raise"] = "existing"
+
+
 class Job(Struct, frozen=True, kw_only=True):
     """One durable request to run a task: all that is needed to run it, and when, and how.
 
@@ -93,6 +109,7 @@ class Job(Struct, frozen=True, kw_only=True):
     schedule: str | None = None
     tick: int | None = None
     parent: str | None = None
+    unique: Unique | None = None
     policy: Policy = Policy()
 
     @staticmethod
@@ -257,7 +274,8 @@ class ExecutorInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What an executor tells the others about itself with every sign of life.
 
     ``host`` tells one machine (and process-id space) from another; ``process`` is the
-    (pid, start time) pair by which its death is noticed on the same host.
+    (pid, start time) pair by which its death is noticed on the same host. ``tasks`` maps each
+    known task to the newest version it accepts.
     """
 
     id: str
@@ -269,7 +287,7 @@ class ExecutorInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     slots: int
     busy: int = 0
     queues: tuple[str, ...] = ("default",)
-    tasks: tuple[str, ...] = ()
+    tasks: dict[str, int] = {}
     spool: str = ""
     log_store: str = ""
     draining: bool = False

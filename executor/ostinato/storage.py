@@ -14,16 +14,18 @@ and waiting jobs are fields of `Job`, states ``blocked`` and ``waiting``, and as
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from ostinato.model import Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State
+from ostinato.model import FINAL, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State, Unique
 
 
 class Posted(Struct, frozen=True):
-    """The answer to one posted job: its id, and False if a job of that id was there already."""
+    """The answer to one posted job: its id, and False if a job of that id was there already, or
+    another one holds its unique key (then the id is that one's)."""
 
     id: str
     created: bool = True
@@ -94,7 +96,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     ``cancel``: not yet running → cancelled at once; running → flagged, and told by `Store.renew`.
     ``rerun``: final → ready again with a fresh budget of attempts (``charged`` and ``deaths`` 0,
     the priority it was posted with), its history and checkpoint kept, its place among equals too;
-    an expiry no longer applies.
+    an expiry no longer applies. One whose unique key another job holds now stays as it is.
     ``forget``: final → deleted with its attempts.
     """
 
@@ -136,12 +138,21 @@ class Page(Struct, frozen=True):
 
 
 class Count(Struct, frozen=True):
-    """How many jobs of one queue and task are in one state."""
+    """How many jobs of one kind are in one state: a kind is what decides who can run them."""
 
     queue: str
     task: str
     state: State
     jobs: int
+    version: int = 1
+    slots: int = 1
+
+
+class Record(Struct, frozen=True):
+    """A job as one store held it, to be kept by another just so: `Store.load`."""
+
+    row: Row
+    attempts: tuple[Attempt, ...] = ()
 
 
 class Listener(Protocol):
@@ -185,7 +196,16 @@ class Store(Protocol):
         A job whose id is known already is left as it is (``created`` False), so that posting
         again after a lost answer is safe. Jobs whose ``run_at`` is in the future are
         ``scheduled``, others ``ready``.
+
+        A unique key is held by the job that was created with it, for as long as `holds_key` says;
+        who posts it meanwhile gets what `Unique.on_conflict` says, also within one call. Raises
+        AlreadyPosted, and then nothing is stored. A key may have 255 characters.
         """
+
+    def load(self, records: Sequence[Record]) -> list[bool]:
+        """Store jobs of another store as they were there, with their attempts, their tokens and
+        their place in line behind all that is here. False where the id is known: nothing was done.
+        Records have no running jobs. A key that is held here stays with its holder."""
 
     def tick(self, schedule: str, due: int, jobs: Sequence[Job]) -> bool:
         """Record (schedule, due) and post the jobs; False, and nothing done, if it was recorded."""
@@ -196,6 +216,9 @@ class Store(Protocol):
         Every job holds one unit of ``queue:NAME`` for its queue, unlimited unless set; 0 pauses
         the queue. A name of `Job.holds` without a capacity has none to give.
         """
+
+    def limits(self) -> dict[str, int]:
+        """All named capacities that are set."""
 
     # the loop
 
@@ -249,7 +272,7 @@ class Store(Protocol):
         as one of their runs is left, and a day longer)."""
 
     def count(self) -> list[Count]:
-        """Jobs by queue, task and state."""
+        """Jobs by queue, task, version, slots and state, in this order."""
 
     # waking
 
@@ -287,6 +310,15 @@ class PostsAndClaims(Protocol):
 
     def post_and_claim(self, jobs: Sequence[Job], executor_id: str, want: Want) -> tuple[list[Posted], Claimed]:
         """`Store.post`, then `Store.claim`. It may leave to the next claim what time brings."""
+
+
+def holds_key(unique: Unique, state: State, token: int, posted_at: int, now: int) -> bool:
+    """Whether the job that was created with this key still holds it."""
+    if unique.until == "started":
+        return token == 0 and state not in FINAL
+    if unique.until == "finished":
+        return state not in FINAL
+    return now < posted_at + unique.until // timedelta(microseconds=1)
 
 
 def matches(patterns: Sequence[str], queue: str) -> bool:
