@@ -42,6 +42,11 @@ RUNNER_PAUSE = 5 * SECOND
 BUILT_IN = {"ostinato.script": 1, "ostinato.command": 1}
 
 
+def known_tasks() -> dict[str, int]:
+    """The tasks that this process can run, each with the newest version it accepts."""
+    return {**{name: task.version for name, task in registry.items()}, **BUILT_IN}
+
+
 class Dispatcher:
     """Claims what there is room for, and runs it."""
 
@@ -304,7 +309,7 @@ class Dispatcher:
 
     def _now_wanted(self, free: int) -> Want:
         if len(self._tasks) != len(registry) + len(BUILT_IN):
-            self._tasks = {**{name: task.version for name, task in registry.items()}, **BUILT_IN}
+            self._tasks = known_tasks()
         want = self._want
         return Want(
             tasks=self._tasks,

@@ -16,7 +16,7 @@ from ostinato import clock, host, pino
 from ostinato.bounds import Bounds
 from ostinato.codec import decode
 from ostinato.config import Config
-from ostinato.dispatcher import BUILT_IN, Dispatcher
+from ostinato.dispatcher import Dispatcher, known_tasks
 from ostinato.endings import Endings
 from ostinato.errors import StoreError
 from ostinato.events import Events
@@ -121,7 +121,7 @@ class Engine:
             slots=self._config.slots,
             busy=self.dispatcher.busy(),
             queues=self._config.queues,
-            tasks=tuple(sorted({*registry, *BUILT_IN})),
+            tasks=known_tasks(),
             spool=self._spool.root,
             log_store=self._log_store.url,
             draining=self._draining,

@@ -6,7 +6,8 @@
     ├── UnknownTask        (LookupError)      no such task is registered here
     ├── PostError                             a job was refused; nothing was stored
     │   ├── ArgumentError  (TypeError)        arguments do not fit the task's signature
-    │   └── PayloadError   (ValueError)       a value cannot be stored, or is too large
+    │   ├── PayloadError   (ValueError)       a value cannot be stored, or is too large
+    │   └── AlreadyPosted  (ValueError)       another job holds the unique key
     ├── StoreError
     │   ├── StoreUnavailable (ConnectionError) the store cannot be reached or used now
     │   └── StoreCorrupt   (ValueError)       what the store holds cannot be read
@@ -52,6 +53,21 @@ class ArgumentError(PostError, TypeError):
 
 class PayloadError(PostError, ValueError):
     """A value cannot be stored as JSON, or the payload is over the limit."""
+
+
+class AlreadyPosted(PostError, ValueError):
+    """Another job holds the unique key, and the post was to be refused then.
+
+    Attributes: ``key`` and ``job_id``, the holder's.
+    """
+
+    def __init__(self, key: str, job_id: str) -> None:
+        super().__init__(
+            f"Job {job_id} holds the unique key {key!r}, so nothing was posted. Wait for it, cancel it, or give "
+            'on_conflict="existing" or "replace".'
+        )
+        self.key = key
+        self.job_id = job_id
 
 
 class StoreError(OstinatoError):

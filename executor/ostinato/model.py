@@ -8,7 +8,6 @@ This module imports nothing of ours but the errors.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import lru_cache
 from typing import Annotated, Literal
 
@@ -71,15 +70,16 @@ class Policy(Struct, frozen=True, omit_defaults=True):
 class Unique(Struct, frozen=True, omit_defaults=True):
     """At most one live job per key.
 
-    ``until`` says how long a job keeps its key: until it is ``started`` for the first time, until it
-    is ``finished`` (the default), or for a time from its post on. ``on_conflict`` says what becomes
+    ``until`` says how long a job keeps its key: until it is ``started`` for the first time, or until
+    it is ``finished``; with a ``period``, for so many seconds from its post on. ``on_conflict`` says what becomes
     of a post whose key is taken: the ``existing`` job is the answer; or it takes over all of the new
     one but its id and its place in line (``replace``; one that has begun stays as it is); or the post
     is refused with `AlreadyPosted` (``raise``).
     """
 
     key: str
-    until: Literal["started", "finished"] | timedelta = "finished"
+    until: Literal["started", "finished"] = "finished"
+    period: float | None = None
     on_conflict: Literal["existing", "replace", "raise"] = "existing"
 
 

@@ -14,13 +14,12 @@ and waiting jobs are fields of `Job`, states ``blocked`` and ``waiting``, and as
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from ostinato.model import FINAL, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State, Unique
+from ostinato.model import FINAL, SECOND, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State, Unique
 
 
 class Posted(Struct, frozen=True):
@@ -314,11 +313,9 @@ class PostsAndClaims(Protocol):
 
 def holds_key(unique: Unique, state: State, token: int, posted_at: int, now: int) -> bool:
     """Whether the job that was created with this key still holds it."""
-    if unique.until == "started":
-        return token == 0 and state not in FINAL
-    if unique.until == "finished":
-        return state not in FINAL
-    return now < posted_at + unique.until // timedelta(microseconds=1)
+    if unique.period is not None:
+        return now < posted_at + int(unique.period * SECOND)
+    return state not in FINAL and (unique.until == "finished" or token == 0)
 
 
 def matches(patterns: Sequence[str], queue: str) -> bool:

@@ -129,9 +129,9 @@ class FidelityCases(Setting):
     def test_hostile_text_elsewhere(self, store: Store, text: str) -> None:
         assert store.tick(text, 1, [job(text)])
         assert not store.tick(text, 1, [])
-        store.renew(info("e1", name=text, host=text, spool=text, tasks=(text,)), [], SECOND)
+        store.renew(info("e1", name=text, host=text, spool=text, tasks={text: 3}), [], SECOND)
         (known,) = store.executors()
-        assert (known.name, known.host, known.spool, known.tasks) == (text, text, text, (text,))
+        assert (known.name, known.host, known.spool, known.tasks) == (text, text, text, {text: 3})
         store.change([text], Ask(kind="cancel", reason=text))
         assert look(store, text).reason == text
 
