@@ -22,7 +22,11 @@ _MEANINGS: tuple[tuple[tuple[str, ...], type[StoreError], str], ...] = (
         StoreUnavailable,
         "{place} is a replica that has lost its primary. Name the primary, or wait for the failover",
     ),
-    (("CLUSTERDOWN", "ClusterDown", "SlotNotCovered", "TRYAGAIN", "TTL exhausted"), StoreUnavailable, "The cluster at {place} does not serve all of its keys at the moment; try again soon"),
+    (
+        ("CLUSTERDOWN", "ClusterDown", "SlotNotCovered", "TRYAGAIN", "TTL exhausted"),
+        StoreUnavailable,
+        "The cluster at {place} does not serve all of its keys at the moment; try again soon",
+    ),
     (
         ("NOPERM", "NoPermission", "no permissions"),
         StoreUnavailable,
@@ -40,7 +44,11 @@ _MEANINGS: tuple[tuple[tuple[str, ...], type[StoreError], str], ...] = (
         StoreUnavailable,
         "{place} takes no writes because it cannot save to its disk. Check the disk and the log of the server",
     ),
-    (("NOREPLICAS",), StoreUnavailable, "{place} takes no writes because too few replicas follow it (min-replicas-to-write)"),
+    (
+        ("NOREPLICAS",),
+        StoreUnavailable,
+        "{place} takes no writes because too few replicas follow it (min-replicas-to-write)",
+    ),
     (
         ("BUSY ", "UNKILLABLE"),
         StoreUnavailable,

@@ -19,6 +19,6 @@ def ostinato_store(url: str) -> Store | None:
         if (error.name or "").partition(".")[0] != "redis":
             raise
         raise ConfigError(
-            f"The store {where.place!r} needs the driver of Redis, which is not installed: pip install 'ostinato[redis]'"
+            f"The store {where.place!r} needs the driver of Redis. Install it: pip install 'ostinato[redis]'"
         ) from None
     return RedisStore(where)

@@ -55,7 +55,7 @@ def encode(value: object) -> bytes:
         return msgspec.msgpack.encode(value)
     except UnicodeEncodeError as error:
         raise PayloadError(
-            f"{ascii(error.object[error.start : error.end])} is half of a character (a lone surrogate), which a Redis "
+            f"{error.object[error.start : error.end]!a} is half of a character (a lone surrogate), which a Redis "
             "store keeps only within the arguments of a job. Remove it."
         ) from None
 
@@ -106,14 +106,14 @@ class Batch:
             "id": job.id,
             "job": _words(job),
             "lane": digest,
-            "priority": job.priority,
+            "priority": str(job.priority),
             "front": job.front,
-            "run_at": job.run_at,
+            "run_at": str(job.run_at),
         }
         if job.promote_at is not None:
-            item["promote_at"] = job.promote_at
+            item["promote_at"] = str(job.promote_at)
         if job.expires_at is not None:
-            item["expires_at"] = job.expires_at
+            item["expires_at"] = str(job.expires_at)
         if job.tags:
             item["tags"] = list(dict.fromkeys(job.tags))
         if job.unique is not None:
@@ -134,8 +134,8 @@ class Batch:
                 "id": fence.job_id,
                 "token": fence.token,
                 "state": end.state,
-                "run_at": end.run_at,
-                "priority": end.priority,
+                "run_at": str(end.run_at),
+                "priority": str(end.priority),
                 "charged": end.charged,
                 "deaths": end.deaths,
                 "result": _or_false(end.result),
@@ -153,17 +153,17 @@ def _loaded(record: Record) -> dict[str, Any]:
     row = record.row
     fields: dict[str, Any] = {
         "state": row.state,
-        "priority": row.priority,
+        "priority": str(row.priority),
         "token": row.token,
         "attempt": row.attempt,
         "charged": row.charged,
         "deaths": row.deaths,
         "owner": _or_false(row.executor_id),
-        "run_at": row.run_at,
-        "expires_at": _or_false(row.expires_at),
-        "posted": row.posted_at,
-        "started": _or_false(row.started_at),
-        "ended": _or_false(row.ended_at),
+        "run_at": str(row.run_at),
+        "expires_at": _text(row.expires_at),
+        "posted": str(row.posted_at),
+        "started": _text(row.started_at),
+        "ended": _text(row.ended_at),
         "result": _or_false(row.result),
         "error": _error_text(row.error),
         "reason": row.reason,
@@ -181,6 +181,11 @@ def _or_false(value: Any) -> Any:
     return False if value is None else value
 
 
+def _text(number: int | None) -> str | bool:
+    """Of a time that somebody chose: Lua's numbers are exact up to the year 2255 only."""
+    return False if number is None else str(number)
+
+
 def _error_text(error: Error | None) -> str | bool:
     return False if error is None else msgspec.json.encode(error).decode()
 
@@ -191,7 +196,9 @@ def _number(text: str | bool) -> int | None:
 
 def to_row(values: Sequence[Any], owner: str | None = None) -> Row:
     """The seam's row; ``owner`` stands in for the one it has now if given."""
-    (job_id, job, state, priority, token, attempt, charged, deaths, now_owned_by, lease, run_at, expires_at) = values[:12]
+    (job_id, job, state, priority, token, attempt, charged, deaths, now_owned_by, lease, run_at, expires_at) = values[
+        :12
+    ]
     (posted, started, ended, cancelling, result, error, reason, progress, checkpoint) = values[12:]
     return Row(
         job=_to_job(job, job_id),
@@ -241,4 +248,4 @@ def to_limits(flat: Sequence[str]) -> dict[str, int]:
 
 
 def capacities(wanted: Mapping[str, int | None]) -> dict[str, Any]:
-    return {name: _or_false(capacity) for name, capacity in wanted.items()}
+    return {name: _text(capacity) for name, capacity in wanted.items()}

@@ -20,7 +20,7 @@ class Script(NamedTuple):
 
 
 def _read(path: str) -> str:
-    return files("ostinato_redis").joinpath("scripts", path).read_text(encoding="utf-8")
+    return files("ostinato_redis").joinpath(f"scripts/{path}").read_text(encoding="utf-8")
 
 
 def _list(names: tuple[str, ...]) -> str:

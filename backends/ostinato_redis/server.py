@@ -51,7 +51,8 @@ class Server:
         if where.tls:
             options.update(where.certificates, ssl=True)
         if where.cluster:
-            return RedisCluster(startup_nodes=[ClusterNode(*node) for node in where.nodes], **options)
+            nodes = [ClusterNode(*node) for node in where.nodes]  # type: ignore[no-untyped-call]
+            return RedisCluster(startup_nodes=nodes, **options)
         if where.socket is not None:
             client = Redis(unix_socket_path=where.socket, db=where.db, **options)
         else:
@@ -106,7 +107,7 @@ class Server:
                 raise one
         if not synced[0]:
             raise StoreUnavailable(
-                f"{self.address.place} has stored it, but not on disk within {limit / 1000:g} seconds (durability=aof). "
+                f"{self.address.place} has stored it, but not yet on disk after {limit / 1000:g} s (durability=aof). "
                 "It is safe to ask again. Check the disk of the server, or raise ?timeout=."
             )
         return answer

@@ -131,9 +131,9 @@ class RedisStore:
                 self._mark = self._find_mark()
                 log.error("the jobs at %s are gone; going on without them", place)
         return StoreError(
-            f"The jobs at {place} are gone: it was flushed (FLUSHALL, FLUSHDB), restarted without its data, or restored "
-            "from another copy. Nothing was done now; from here on what is posted is kept again. Post what is missing, "
-            "and see that the server keeps its data: set appendonly yes and maxmemory-policy noeviction."
+            f"The jobs at {place} are gone: it was flushed (FLUSHALL, FLUSHDB), restarted without its data, or "
+            "restored from another copy. Nothing was done now; from here on what is posted is kept again. Post what is "
+            "missing, and see that the server keeps its data: set appendonly yes and maxmemory-policy noeviction."
         )
 
     # in
@@ -253,8 +253,7 @@ class RedisStore:
         told = {"ids": list(ids), "kind": ask.kind, "reason": ask.reason}
         answers = self._run("change", told, lasting=True)
         return [
-            Changed(job_id, before or None, after or None)
-            for job_id, (before, after) in zip(ids, answers, strict=True)
+            Changed(job_id, before or None, after or None) for job_id, (before, after) in zip(ids, answers, strict=True)
         ]
 
     def find(self, query: JobQuery) -> Page:

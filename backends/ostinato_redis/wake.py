@@ -235,7 +235,9 @@ class Reading:
     def _subscribe(self) -> None:
         new = self._waker.lacking() - self._asked
         if new:
-            self._connection.send_command("SUBSCRIBE", *[name for name, channel in self._names.items() if channel in new])
+            self._connection.send_command(
+                "SUBSCRIBE", *[name for name, channel in self._names.items() if channel in new]
+            )
             self._asked |= new
 
     def _read(self) -> None:

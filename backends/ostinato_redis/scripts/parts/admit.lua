@@ -31,7 +31,7 @@ local function facts_of(item)
     promote_at = item.promote_at or false, expires_at = item.expires_at or false,
     tags = item.tags and cmsgpack.pack(item.tags) or false,
     key = item.key or false, key_until = item.key_until or false, key_period = item.key_period or false,
-    state = item.run_at > NOW and 'scheduled' or 'ready',
+    state = tonumber(item.run_at) > NOW and 'scheduled' or 'ready',
   }
 end
 

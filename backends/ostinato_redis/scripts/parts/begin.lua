@@ -4,8 +4,9 @@
 -- are in the one slot of a cluster that the call was sent to. ARGV: the id of the data that the caller
 -- knows, the time in microseconds (empty: the server's), and the input in MessagePack.
 --
--- Times and counts are numbers, exact up to 2^53 and passed to `call` as they are. They must never
--- be joined to a text by `..`: Lua would write them with 14 digits.
+-- Times of ours and counts are numbers, exact up to 2^53 and passed to `call` as they are. They must never
+-- be joined to a text by `..`: Lua would write them with 14 digits. Times and priorities that users choose
+-- come as texts, are kept so, and are made numbers to be compared.
 
 local call, OWN, T = redis.call, KEYS[1], KEYS[1] .. ':'
 
