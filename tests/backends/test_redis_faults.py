@@ -146,7 +146,7 @@ def test_replica_takes_no_writes(broken: Server, admin: Redis, caplog: pytest.Lo
     with opened(url(broken)) as store:
         admin.replicaof("127.0.0.1", free_port())
         try:
-            with pytest.raises(StoreUnavailable, match="is a replica.*Name the primary"):
+            with pytest.raises(StoreUnavailable, match=r"is a replica.*Name the primary"):
                 store.post([job("a")])
             with pytest.raises(StoreUnavailable, match="Name the primary"), opened(url(broken)):
                 pass
@@ -196,9 +196,8 @@ def test_loading(tmp_path: Path) -> None:
         asked.mset({f"k{n}": "x" * 100 for n in range(2000)})
         asked.save()
     first.stop()
-    slow = server(
-        valkey_program(), folder, *options, "--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024"
-    )
+    slowly = ["--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024"]
+    slow = server(valkey_program(), folder, *options, *slowly)
     slow.start()
     try:
         with pytest.raises(StoreUnavailable, match="still loading"), opened(url(slow)):

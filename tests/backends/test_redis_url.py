@@ -88,7 +88,9 @@ def test_wrong_url_is_told_the_right_one(url: str, hint: str) -> None:
 
 def test_missing_driver_is_told_how_to_install() -> None:
     code = "import sys; sys.modules['redis'] = None\nfrom ostinato_redis.plugin import ostinato_store\n"
-    code += "try: ostinato_store('redis://u:secret@host')\nexcept Exception as error: print(type(error).__name__, error)"
+    code += (
+        "try: ostinato_store('redis://u:secret@host')\nexcept Exception as error: print(type(error).__name__, error)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("ConfigError")
     assert "pip install 'ostinato[redis]'" in done.stdout
