@@ -314,7 +314,7 @@ def test_says_what_a_post_survives(
 @pytest.mark.parametrize("program", [valkey_program, redis_program])
 def test_durability_aof(tmp_path: Path, program: type[str], caplog: pytest.LogCaptureFixture) -> None:
     """Each post and outcome is synced before it returns; a claim is not."""
-    one = start(server(program(), tmp_path / "data", "--save", "", "--appendonly", "yes"))
+    one = start(server(program(), tmp_path / "data", "--save", "", "--appendonly", "yes", "--appendfsync", "always"))
     caplog.set_level(logging.WARNING)
     with client(one) as asked, opened(url(one, durability="aof")) as store:
         assert "synced to disk" in store.durable
