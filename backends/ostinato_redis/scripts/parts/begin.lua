@@ -1,8 +1,9 @@
 -- Every script begins with this.
 --
 -- KEYS[1] is the namespace's own key, `{name}`. All other keys are made from it, so that all of them
--- are in the one slot of a cluster that the call was sent to. ARGV: the id of the data that the caller
--- knows, the time in microseconds (empty: the server's), and the input in MessagePack.
+-- are in the one slot of a cluster that the call was sent to. KEYS[2] never exists, see `keys.py`.
+-- ARGV: the id of the data that the caller knows, the time in microseconds (empty: the server's), and
+-- the input in MessagePack.
 --
 -- Times of ours and counts are numbers, exact up to 2^53 and passed to `call` as they are. They must never
 -- be joined to a text by `..`: Lua would write them with 14 digits. Times and priorities that users choose
