@@ -120,9 +120,9 @@ def valkey_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     nodes = [start(node(tmp_path_factory.mktemp(f"node{n}"))) for n in range(3)]
     join(nodes)
-    yield f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in nodes)}"
-    for node in nodes:
-        node.stop()
+    yield f"redis+cluster://{','.join(f'127.0.0.1:{one.port}' for one in nodes)}"
+    for one in nodes:
+        one.stop()
 
 
 def node(folder: Path) -> Server:
