@@ -53,5 +53,8 @@ def test_its_entry_points_are_these(wheel: zipfile.ZipFile) -> None:
     assert {section: dict(found[section]) for section in found.sections()} == {
         "console_scripts": {"ostinato": "ostinato.cli.main:main"},
         "ostinato": {"folder": "ostinato_folder.plugin", "s3": "ostinato_s3.plugin"},
-        "ostinato.backends": {"memory": "ostinato_memory.plugin", "sqlite": "ostinato_sql.plugin"},
+        "ostinato.backends": {
+            "memory": "ostinato_memory.plugin",
+            **dict.fromkeys(("sqlite", "postgresql", "postgres", "mysql", "mariadb"), "ostinato_sql.plugin"),
+        },
     }

@@ -13,8 +13,8 @@ from typing import Any
 
 import psycopg
 from psycopg.types.string import StrDumper, TextLoader
-from sqlalchemy import Dialect as Core
 from sqlalchemy import ColumnElement, Engine, Insert, Table, create_engine
+from sqlalchemy import Dialect as Core
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import psycopg as core
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -104,6 +104,7 @@ class PostgresDialect:
         return connection
 
     def _read_settings(self, link: Link) -> None:
+        self._compare_clocks(link.core.connection.driver_connection)
         link.cursor.execute(
             "SELECT current_setting('fsync'), current_setting('synchronous_commit'), pg_is_in_recovery()"
         )
@@ -126,12 +127,15 @@ class PostgresDialect:
             watched.register(driver.fileno(), polling.POLLIN)
             if driver.closed or watched.poll(0):
                 return False
-            clock = self._server_clock
-            if clock is not None and clock.is_old():
-                clock.compare(lambda: int(driver.execute(_NOW).fetchone()[0]))
+            self._compare_clocks(driver)
         except (psycopg.Error, OSError):
             return False
         return True
+
+    def _compare_clocks(self, driver: Any) -> None:
+        clock = self._server_clock
+        if clock is not None and clock.is_old():
+            clock.compare(lambda: int(driver.execute(_NOW).fetchone()[0]))
 
     # transactions
 
@@ -209,9 +213,10 @@ class PostgresDialect:
     def translate(self, error: BaseException) -> StoreError:
         cause = error.orig if isinstance(error, DBAPIError) else error
         said = " ".join(str(cause).split())
-        state = getattr(cause, "sqlstate", None) or ""
-        for states, kind, advice in _MEANINGS:
-            if state.startswith(states):
+        state = getattr(cause, "sqlstate", None)
+        for states, words, kind, advice in _MEANINGS:
+            # What goes wrong while a connection is made comes without a state.
+            if state.startswith(states) if state else any(word in said for word in words):
                 return kind(f"{advice.format(place=self.place)} (PostgreSQL says: {said})")
         return StoreUnavailable(f"Cannot use {self.place}: {said}")
 
@@ -237,35 +242,41 @@ class NulLoader(TextLoader):
         return text
 
 
-_MEANINGS: tuple[tuple[tuple[str, ...], type[StoreError], str], ...] = (
+_MEANINGS: tuple[tuple[tuple[str, ...], tuple[str, ...], type[StoreError], str], ...] = (
     (
         ("28",),
+        ("authentication failed", "pg_hba.conf", "no password supplied"),
         StoreUnavailable,
         "{place} refuses the user or the password. Check both in the URL, and pg_hba.conf on the server",
     ),
     (
         ("3D000",),
+        ("does not exist",),
         StoreUnavailable,
         "{place}: there is no such database. Create it (createdb NAME) or name another in the URL",
     ),
     (
         ("42P01", "42703"),
+        (),
         StoreCorrupt,
         "{place} does not hold the tables that this Ostinato wrote. Restore them from a backup, or name another "
         "database, schema or prefix",
     ),
     (
         ("42501", "25006"),
+        (),
         StoreUnavailable,
         "{place} does not let this user write. Grant it the right to use and to make tables in the schema",
     ),
     (
         ("53100", "53200"),
+        (),
         StoreUnavailable,
         "The server of {place} has no space left; nothing was stored. Free some and try again",
     ),
     (
         ("53300",),
+        ("too many clients", "remaining connection slots"),
         StoreUnavailable,
         "{place} takes no more connections. Raise max_connections, or put a pooler such as PgBouncer before it",
     ),

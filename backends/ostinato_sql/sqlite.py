@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Dialect as Core
 from sqlalchemy import ColumnElement, Engine, Insert, Table, create_engine, func, select
+from sqlalchemy import Dialect as Core
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
