@@ -54,9 +54,7 @@ _LINE = Statement(
     "after",
     "count",
 )
-_TAKE = Keyed(
-    lambda keys: select(*WHOLE).where(jobs.c.seq.in_(keys), is_ready).with_for_update(skip_locked=True, of=jobs)
-)
+_TAKE = Keyed(lambda keys: select(*WHOLE).where(jobs.c.seq.in_(keys), is_ready).with_for_update(skip_locked=True))
 _START = Keyed(
     lambda keys: (
         update(jobs)

@@ -37,6 +37,9 @@ class Linked(Protocol):
     def all(self, statement: Any, *values: object) -> list[Any]:
         """Run a `Statement` and fetch what it finds."""
 
+    def keep(self, act: Callable[[], None]) -> None:
+        """Do it once the transaction is committed."""
+
 
 class Dialect(Protocol):
     """One database, named in every message by ``place`` (free of secrets). ``core`` compiles for
@@ -51,6 +54,8 @@ class Dialect(Protocol):
     naming: Naming
     alone: bool
     migrates: bool
+    partial: bool
+    """Whether an index can be of some rows only."""
     own_tables: tuple[str, ...]
     """What it needs besides the tables of all: statements that make it."""
     table_end: str

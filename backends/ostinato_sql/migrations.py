@@ -6,14 +6,14 @@ A step, once released, is never changed.
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, insert, inspect, select, update
+from sqlalchemy import Table, bindparam, insert, inspect, select, update
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from ostinato.errors import StoreCorrupt
 from ostinato_sql.dialect import Dialect
 from ostinato_sql.link import Link
 from ostinato_sql.statement import Statement
-from ostinato_sql.tables import meta, metadata
+from ostinato_sql.tables import indexes_of, meta, metadata
 
 STEPS: dict[int, tuple[str, ...]] = {
     1: (
@@ -58,14 +58,17 @@ def script(dialect: Dialect, found: int | None) -> list[str]:
 
 def _creation(dialect: Dialect) -> list[str]:
     made = [table for table in metadata.sorted_tables if table is not meta]
-    texts = list(dialect.own_tables)
-    for table in (*made, meta):  # its presence says that all others are there
-        texts.append(f"{str(CreateTable(table).compile(dialect=dialect.core)).strip()}{dialect.table_end}")
-        texts += [
-            str(CreateIndex(index).compile(dialect=dialect.core))
-            for index in sorted(table.indexes, key=lambda index: str(index.name))
-        ]
+    texts = []
+    for table in made:
+        texts += _table(table, dialect)
+    texts += [*dialect.own_tables, *_table(meta, dialect)]  # whose presence says that all others are there
     return [dialect.naming.apply_bare(text) for text in texts]
+
+
+def _table(table: Table, dialect: Dialect) -> list[str]:
+    written = str(CreateTable(table).compile(dialect=dialect.core)).strip() + dialect.table_end
+    indexes = indexes_of(table, whole=not dialect.partial)
+    return [written, *(str(CreateIndex(index).compile(dialect=dialect.core)) for index in indexes)]
 
 
 def migrate(link: Link, dialect: Dialect) -> None:

@@ -57,6 +57,7 @@ class PostgresDialect:
     core: Core = core.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
     errors: tuple[type[Exception], ...] = (psycopg.Error,)
     alone = False
+    partial = True
     own_tables: tuple[str, ...] = ("CREATE SEQUENCE ostinato_seq",)
     table_end = ""
     rising: ColumnElement[int] = jobs.c.promote_at

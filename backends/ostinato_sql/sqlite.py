@@ -45,6 +45,7 @@ def system_clock() -> int:
 class SqliteDialect:
     name = "sqlite"
     alone = True
+    partial = True
     own_tables: tuple[str, ...] = ()
     table_end = ""
     rising: ColumnElement[int] = jobs.c.promote_at
