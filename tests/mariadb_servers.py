@@ -100,6 +100,7 @@ def connected(url: str) -> Any:
             password=parts.password or "",
             database=parts.path[1:],
             autocommit=True,
+            ssl_disabled=True,
         )
     except pymysql.OperationalError as error:
         raise OSError(error) from None

@@ -8,11 +8,12 @@ the jobs that may rise. There is no push: see `ostinato_sql.poll`.
 from __future__ import annotations
 
 import select as polling
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pymysql
-from pymysql.constants import CLIENT
+from pymysql.constants import CLIENT, CR
 from sqlalchemy import ColumnElement, Engine, Insert, Table, create_engine, literal_column
 from sqlalchemy import Dialect as Core
 from sqlalchemy.dialects import mysql
@@ -41,6 +42,14 @@ _RISING = (
     "priority < 100 AND state IN ('ready', 'scheduled') THEN promote_at END) VIRTUAL",
     "CREATE INDEX ostinato_rising ON ostinato_jobs (rises_at)",
 )
+# Its optimizer does not step along an index, but looks once for each lane there ever was; a semi-join
+# of EXISTS might read all ready jobs instead.
+_READY_LANES = """
+    SELECT lane FROM (
+        SELECT id AS lane, (SELECT 1 FROM ostinato_jobs j WHERE j.state = 'ready' AND j.lane = l.id LIMIT 1) AS waits
+        FROM ostinato_lanes l
+    ) looked WHERE waits = 1
+"""
 _SEQUENCE = "CREATE TABLE ostinato_seq (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY)"
 _RESERVE = "INSERT INTO ostinato_seq () VALUES (); DELETE FROM ostinato_seq WHERE id = LAST_INSERT_ID()"
 _NOW = "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)"
@@ -52,10 +61,11 @@ _RACES = (1213, 1205, 1020)  # deadlock, lock wait timeout, changed since it was
 
 class MysqlDialect:
     name = "mysql"
-    core: Core = core.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
+    core: Core = core.dialect(paramstyle="format")
     errors: tuple[type[Exception], ...] = (pymysql.Error,)
     alone = False
     partial = False
+    ready_lanes = _READY_LANES
     own_tables: tuple[str, ...] = (*_RISING, _SEQUENCE, poll.TABLE)
     rising: ColumnElement[int] = literal_column("ostinato_jobs.rises_at")
 
@@ -75,7 +85,7 @@ class MysqlDialect:
         self.durable = _DURABLE
         self.table_end = ""
         self._settings = {**_SETTINGS, **settings}
-        self._mariadb = False
+        self._tls: dict[str, Any] = {} if any(name.startswith("ssl") for name in settings) else {"ssl": _unverified()}
         self._server_clock = ServerClock() if clock is None else None
         self.clock: Callable[[], int] = clock or self._server_clock or ServerClock()
 
@@ -94,9 +104,7 @@ class MysqlDialect:
         return engine
 
     def open_connection(self) -> Any:
-        connection = pymysql.connect(
-            **self._settings, charset="utf8mb4", autocommit=True, client_flag=CLIENT.MULTI_STATEMENTS
-        )
+        connection = self._open()
         try:
             with connection.cursor() as cursor:
                 _all_results(cursor, _SESSION)
@@ -107,6 +115,18 @@ class MysqlDialect:
             connection.close()
             raise
         return connection
+
+    def _open(self) -> Any:
+        """Encrypted if the server can, as the driver does it; which, however, reads all certificates of
+        the machine anew for each connection."""
+        settings = {**self._settings, "charset": "utf8mb4", "autocommit": True}
+        try:
+            return pymysql.connect(**{**self._tls, **settings}, client_flag=CLIENT.MULTI_STATEMENTS)
+        except pymysql.OperationalError as error:
+            if _number(error) != CR.CR_SSL_CONNECTION_ERROR or "ssl" not in self._tls:
+                raise
+            self._tls = {"ssl_disabled": True}
+            return self._open()
 
     def _read_settings(self, link: Link) -> None:
         driver: Any = link.core.connection.driver_connection
@@ -222,6 +242,13 @@ class MysqlDialect:
             if _number(error) in numbers:
                 return kind(f"{advice.format(place=self.place)} (the server says: {said})")
         return StoreUnavailable(f"Cannot use {self.place}: {said}")
+
+
+def _unverified() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _number(error: BaseException) -> int | None:

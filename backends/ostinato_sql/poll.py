@@ -59,7 +59,7 @@ class Polling:
     def __init__(self, connect: Connect, naming: Naming, errors: tuple[type[Exception], ...], place: str) -> None:
         self._connect = connect
         self._text = naming.apply(_LOOK)
-        self._errors = (*errors, OSError)
+        self._errors: tuple[type[Exception], ...] = (*errors, OSError)
         self._place = place
         self._name = secrets.token_hex(4)
         self._ears = Ears()
@@ -107,7 +107,7 @@ class Polling:
                 pause = min(2 * pause, PATIENCE[1])
             finally:
                 if connection is not None:
-                    with suppress(*self._errors):
+                    with suppress(Exception):
                         connection.close()
 
     def _look(self, connection: Any) -> None:
