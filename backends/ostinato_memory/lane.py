@@ -75,6 +75,9 @@ class Capacities:
             else:
                 self._limits[name] = limit
 
+    def limits(self) -> dict[str, int]:
+        return dict(self._limits)
+
     def fits(self, lane: Lane) -> bool:
         """Whether one more job of the lane may run."""
         for name, units in lane.holds:

@@ -8,12 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from threading import Lock
+from typing import NamedTuple
 
+from msgspec.structs import replace
+
+from ostinato.errors import AlreadyPosted
 from ostinato.model import FINAL, HIGH, Channel, ExecutorInfo, Job, State
-from ostinato.storage import Posted, Want
+from ostinato.storage import Posted, Want, holds_key
 from ostinato_memory.lane import Capacities, Key, Lane, Place, lane_key
 from ostinato_memory.listeners import MemoryListener
 from ostinato_memory.record import Record
+
+
+class Draft(NamedTuple):
+    """What a post will change, once all of it is known to be sound."""
+
+    new: list[Record]
+    replaced: list[tuple[Record, Job]]
+    answers: list[Posted]
+
 
 Due = list[tuple[int, str]]
 """A heap of (time, job id). Entries that no longer apply are dropped when their time comes."""
@@ -24,6 +37,7 @@ class Ledger:
         self.lock = Lock()
         self.records: dict[str, Record] = {}  # in the order posted
         self.running: dict[str, Record] = {}
+        self.holders: dict[str, Record] = {}  # of unique keys: who held it last
         self.ticks: set[tuple[str, int]] = set()
         self.executors: dict[str, ExecutorInfo] = {}
         self.capacities = Capacities()
@@ -42,41 +56,79 @@ class Ledger:
 
     # coming and going
 
-    def draft(self, jobs: Sequence[Job], now: int) -> tuple[list[Record], list[Posted]]:
-        """Records of those jobs that are new. Anything wrong with a job shows here, before
-        the first of them is admitted."""
-        drafts: dict[str, Record] = {}
-        answers = []
+    def draft(self, jobs: Sequence[Job], now: int) -> Draft:
+        """What a post of the jobs comes to. Anything wrong with a job shows here, before the first
+        of them is admitted."""
+        new: dict[str, Record] = {}
+        keys: dict[str, Record] = {}
+        draft = Draft([], [], [])
         for job in jobs:
-            created = job.id not in self.records and job.id not in drafts
-            if created:
-                state: State = "scheduled" if job.run_at > now else "ready"
-                drafts[job.id] = Record(job, self._lane(job), state, now)
-            answers.append(Posted(job.id, created))
-        return list(drafts.values()), answers
+            known = job.id in self.records or job.id in new
+            twin = None if known or job.unique is None else keys.get(job.unique.key) or self.holder(job.unique.key, now)
+            if twin is not None and job.unique is not None:
+                if job.unique.on_conflict == "raise":
+                    raise AlreadyPosted(job.unique.key, twin.job.id)
+                if job.unique.on_conflict == "replace" and twin.pending and not twin.token:
+                    draft.replaced.append((twin, replace(job, id=twin.job.id, front=twin.job.front)))
+            elif not known:
+                new[job.id] = Record(job, self.lane(job), _first_state(job, now), now)
+                if job.unique is not None:
+                    keys[job.unique.key] = new[job.id]
+            draft.answers.append(Posted(twin.job.id if twin else job.id, not (known or twin)))
+        draft.new.extend(new.values())
+        return draft
 
-    def admit(self, drafts: Sequence[Record]) -> None:
-        for record in drafts:
-            self._posted += 1
-            record.sequence = self._posted
-            record.position = -self._posted if record.job.front else self._posted
-            self.records[record.job.id] = record
-            record.lane.counts[record.state] += 1
-            if record.expires_at is not None:
-                heappush(self._expiries, (record.expires_at, record.job.id))
-            self._line_up(record)
-        if drafts:
+    def admit(self, draft: Draft, now: int) -> None:
+        for record in draft.new:
+            self.add(record, now)
+        for record, job in draft.replaced:
+            self._replace(record, job, now)
+        if draft.new or draft.replaced:
             self.tell("ready")
+
+    def add(self, record: Record, now: int) -> None:
+        self._posted += 1
+        record.sequence = self._posted
+        record.position = -self._posted if record.job.front else self._posted
+        self.records[record.job.id] = record
+        record.lane.counts[record.state] += 1
+        if record.job.unique is not None and self.holder(record.job.unique.key, now) is None:
+            self.holders[record.job.unique.key] = record
+        if record.expires_at is not None:
+            heappush(self._expiries, (record.expires_at, record.job.id))
+        self._line_up(record)
+
+    def _replace(self, record: Record, job: Job, now: int) -> None:
+        """All of a waiting job but its id and its place in line."""
+        record.lane.counts[record.state] -= 1
+        record.job, record.lane, record.state = job, self.lane(job), _first_state(job, now)
+        record.priority, record.run_at, record.expires_at = job.priority, job.run_at, job.expires_at
+        record.lane.counts[record.state] += 1
+        if record.expires_at is not None:
+            heappush(self._expiries, (record.expires_at, job.id))
+        self._line_up(record)
+
+    def holder(self, key: str, now: int) -> Record | None:
+        """Who holds the unique key."""
+        record = self.holders.get(key)
+        return record if record is not None and self._holds(record, now) else None
+
+    def _holds(self, record: Record, now: int) -> bool:
+        unique = record.job.unique
+        known = self.records.get(record.job.id) is record
+        return known and unique is not None and holds_key(unique, record.state, record.token, record.posted_at, now)
 
     def forget(self, record: Record) -> None:
         del self.records[record.job.id]
+        if record.job.unique is not None and self.holders.get(record.job.unique.key) is record:
+            del self.holders[record.job.unique.key]
         lane = record.lane
         lane.counts[record.state] -= 1
         if not any(lane.counts.values()):
             self._waiting.discard(lane)
             self.lanes.pop(lane.key, None)
 
-    def _lane(self, job: Job) -> Lane:
+    def lane(self, job: Job) -> Lane:
         key = lane_key(job)
         lane = self.lanes.get(key)
         if lane is None:
@@ -192,6 +244,10 @@ class Ledger:
             lane.pop()
         self._waiting.discard(lane)
         return None
+
+
+def _first_state(job: Job, now: int) -> State:
+    return "scheduled" if job.run_at > now else "ready"
 
 
 def _expires(record: Record, now: int) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ostinato.model import FINAL, Attempt, Error, Job, Row, State
 from ostinato_memory.lane import Lane
 
@@ -67,6 +69,13 @@ class Record:
         self.checkpoint: str | None = None
         self.ends: dict[int, Attempt] = {}
 
+    def restore(self, row: Row, attempts: Sequence[Attempt]) -> None:
+        """Become what the job was in another store."""
+        for name in row.__struct_fields__:
+            if name in self.__slots__:
+                setattr(self, name, getattr(row, name))
+        self.ends = {attempt.number: attempt for attempt in attempts}
+
     @property
     def final(self) -> bool:
         return self.state in FINAL
@@ -89,6 +98,7 @@ class Record:
             executor_id=executor_id or self.executor_id,
             lease_until=self.lease_until,
             run_at=self.run_at,
+            expires_at=self.expires_at,
             posted_at=self.posted_at,
             started_at=self.started_at,
             ended_at=self.ended_at,

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from ostinato.model import FINAL, SECOND, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State
 from ostinato.storage import Ask, Changed, Claimed, Count, JobQuery, Listener, Note, Page, Posted, Renewal, Rescue, Want
+from ostinato.storage import Record as Stored
 from ostinato_memory.ledger import Ledger
 from ostinato_memory.listeners import MemoryListener
 from ostinato_memory.record import Record
@@ -48,23 +49,42 @@ class MemoryStore:
 
     def post(self, jobs: Sequence[Job]) -> list[Posted]:
         with self._lock:
-            drafts, answers = self._ledger.draft(jobs, self.now())
-            self._ledger.admit(drafts)
-            return answers
+            now = self.now()
+            draft = self._ledger.draft(jobs, now)
+            self._ledger.admit(draft, now)
+            return draft.answers
+
+    def load(self, records: Sequence[Stored]) -> list[bool]:
+        with self._lock:
+            return [self._load(record) for record in records]
+
+    def _load(self, stored: Stored) -> bool:
+        row, ledger = stored.row, self._ledger
+        if row.job.id in ledger.records:
+            return False
+        record = Record(row.job, ledger.lane(row.job), row.state, row.posted_at)
+        record.restore(row, stored.attempts)
+        ledger.add(record, self.now())
+        return True
 
     def tick(self, schedule: str, due: int, jobs: Sequence[Job]) -> bool:
         with self._lock:
             if (schedule, due) in self._ledger.ticks:
                 return False
-            drafts, _ = self._ledger.draft(jobs, self.now())
+            now = self.now()
+            draft = self._ledger.draft(jobs, now)
             self._ledger.ticks.add((schedule, due))
-            self._ledger.admit(drafts)
+            self._ledger.admit(draft, now)
             return True
 
     def limit(self, capacities: Mapping[str, int | None]) -> None:
         with self._lock:
             self._ledger.capacities.set(capacities)
             self._ledger.tell("ready")
+
+    def limits(self) -> dict[str, int]:
+        with self._lock:
+            return self._ledger.capacities.limits()
 
     # the loop
 
@@ -139,7 +159,7 @@ class MemoryStore:
             known = self._ledger.records.get(fence.job_id)
             return known is not None and fence.token in known.ends
         now = self.now()
-        drafts, _ = self._ledger.draft(end.posts, now)
+        draft = self._ledger.draft(end.posts, now)
         state, reason = _outcome(record, end)
         record.ends[fence.token] = end.attempt
         record.priority = end.priority
@@ -151,7 +171,7 @@ class MemoryStore:
         record.reason = reason
         record.ended_at = now if state in FINAL else None
         self._ledger.enter(record, state)
-        self._ledger.admit(drafts)
+        self._ledger.admit(draft, now)
         return True
 
     def rescue(self, executor_id: str, want: Rescue) -> list[Row]:
@@ -199,8 +219,13 @@ class MemoryStore:
             self._ledger.enter(record, "cancelled")
 
     def _rerun(self, record: Record, reason: str) -> None:
+        unique = record.job.unique
         if not record.final:
             return
+        if unique is not None:
+            if self._ledger.holder(unique.key, self.now()) not in (None, record):
+                return
+            self._ledger.holders[unique.key] = record
         record.charged = record.deaths = record.run_at = 0
         record.priority = record.job.priority
         record.expires_at = record.ended_at = record.result = record.error = None
@@ -251,12 +276,16 @@ class MemoryStore:
             return list(executors.values())
 
     def count(self) -> list[Count]:
-        totals: Counter[tuple[str, str, State]] = Counter()
+        totals: Counter[tuple[str, str, int, int, State]] = Counter()
         with self._lock:
             for lane in self._ledger.lanes.values():
                 for state, jobs in lane.counts.items():
-                    totals[lane.queue, lane.task, state] += jobs
-        return [Count(queue, task, state, jobs) for (queue, task, state), jobs in totals.items() if jobs]
+                    totals[lane.queue, lane.task, lane.version, lane.slots, state] += jobs
+        return [
+            Count(queue, task, state, jobs, version, slots)
+            for (queue, task, version, slots, state), jobs in sorted(totals.items())
+            if jobs
+        ]
 
     # waking
 

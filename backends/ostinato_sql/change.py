@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, delete, literal_column, null, select, update
 
 from ostinato.model import FINAL, Channel
 from ostinato.storage import Ask, Changed
+from ostinato_sql import unique
 from ostinato_sql.link import Link
 from ostinato_sql.statement import Keyed
 from ostinato_sql.tables import attempts, jobs, notes, tags
@@ -49,6 +50,7 @@ _RERUN = Keyed(
     "why",
 )
 _FORGET = (
+    unique.FORGET,
     Keyed(lambda keys: delete(attempts).where(attempts.c.job.in_(keys))),
     Keyed(lambda keys: delete(notes).where(notes.c.job.in_(keys))),
     Keyed(lambda keys: delete(tags).where(tags.c.job.in_(keys))),
@@ -62,6 +64,8 @@ def change(link: Link, ids: Sequence[str], ask: Ask, now: int) -> tuple[list[Cha
     after: dict[str, Any] = {}
     for job_id, seq, state in link.among(_STATES, ids):
         seqs[job_id], after[job_id] = seq, state
+    ended = [seqs[job_id] for job_id, state in after.items() if state in FINAL]
+    free = unique.free_to_rerun(link, ended, now) if ask.kind == "rerun" else set(ended)
     answers, told = [], set[Channel]()
     changing: dict[str, list[int]] = {"cancelled": [], "running": [], "ready": [], "forgotten": []}
     for job_id in ids:
@@ -70,6 +74,8 @@ def change(link: Link, ids: Sequence[str], ask: Ask, now: int) -> tuple[list[Cha
             continue
         before = after[job_id]
         become = _become(before, ask)
+        if become == "ready" and seqs[job_id] not in free:
+            become = None
         if become is not None:
             changing[become].append(seqs[job_id])
             after[job_id] = None if become == "forgotten" else become

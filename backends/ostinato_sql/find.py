@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from heapq import merge
 from itertools import islice
@@ -139,10 +140,13 @@ def find_attempts(link: Link, ids: Sequence[str]) -> list[Attempt]:
 
 
 def count(link: Link, database: Database) -> list[Count]:
-    totals: dict[tuple[str, str, State], int] = {}
+    totals: Counter[tuple[str, str, int, int, State]] = Counter()
     found = link.all(_COUNTS)
     of = read_lanes(link, database.lanes, (lane for lane, _, _ in found))
     for lane, state, number in found:
-        key = (of[lane].queue, of[lane].task, state)
-        totals[key] = totals.get(key, 0) + number
-    return [Count(*key, number) for key, number in sorted(totals.items())]
+        key = of[lane]
+        totals[key.queue, key.task, key.version, key.slots, state] += number
+    return [
+        Count(queue, task, state, number, version, slots)
+        for (queue, task, version, slots, state), number in sorted(totals.items())
+    ]

@@ -5,25 +5,68 @@ from __future__ import annotations
 import uuid
 from collections.abc import Container, Sequence
 
-from sqlalchemy import insert, select
+from msgspec.structs import replace
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from ostinato.model import Job
-from ostinato.storage import Posted
+from ostinato.storage import Posted, Record
+from ostinato_sql import unique
 from ostinato_sql.database import Database
 from ostinato_sql.link import Link
-from ostinato_sql.rows import NEW_COLUMNS, Lane, lane_of, lane_values, new_row
+from ostinato_sql.rows import (
+    LOADED_COLUMNS,
+    NEW_COLUMNS,
+    Lane,
+    attempt_values,
+    lane_of,
+    lane_values,
+    loaded_values,
+    new_row,
+)
 from ostinato_sql.statement import Keyed, Statement
-from ostinato_sql.tables import jobs, lanes, tags, ticks
+from ostinato_sql.tables import attempts, jobs, lanes, notes, tags, ticks
 
 _INSERT = Statement(lambda dialect: dialect.insert_new(jobs), *NEW_COLUMNS)
 _INSERT_TAGS = Statement(insert(tags), "tag", "job")
 _INSERT_LANES = Statement(lambda dialect: dialect.insert_new(lanes), *lanes.c.keys())
+_REPLACED = tuple(name for name in NEW_COLUMNS if name not in ("seq", "id", "position", "posted_at", "front"))
+_REPLACE = Statement(
+    update(jobs)
+    .where(jobs.c.seq == bindparam("which"))
+    .ordered_values(*[(jobs.c[name], bindparam(f"new_{name}")) for name in _REPLACED]),
+    *[f"new_{name}" for name in _REPLACED],
+    "which",
+)
+_FORGET_TAGS = Statement(delete(tags).where(tags.c.job == bindparam("which")), "which")
+_SEQS = Keyed(lambda keys: select(jobs.c.id, jobs.c.seq).where(jobs.c.id.in_(keys)))
+_LOAD = Statement(
+    update(jobs)
+    .where(jobs.c.seq == bindparam("which"))
+    .ordered_values(*[(jobs.c[name], bindparam(f"new_{name}")) for name in LOADED_COLUMNS]),
+    *[f"new_{name}" for name in LOADED_COLUMNS],
+    "which",
+)
+_LOAD_ATTEMPT = Statement(insert(attempts), *attempts.c.keys())
+_LOAD_NOTE = Statement(insert(notes), *notes.c.keys())
 _INSERT_TICK = Statement(lambda dialect: dialect.insert_new(ticks), *ticks.c.keys())
 _STORED = Keyed(lambda keys: select(jobs.c.seq).where(jobs.c.id.in_(keys)))
 
 
 def insert_jobs(link: Link, database: Database, batch: Sequence[Job], now: int) -> list[Posted]:
-    """Store those whose id is new, in the order given. An empty id never is somebody else's."""
+    """Store those whose id and unique key are new, in the order given. Raises AlreadyPosted."""
+    if not any(job.unique is not None for job in batch):
+        return _insert(link, database, batch, now)
+    found = unique.sort(link, batch, now)
+    for seq, job in found.replaced:
+        _replace(link, database, seq, job, now)
+    new = [job for _, job in found.new]
+    for (at, _), posted in zip(found.new, _insert(link, database, new, now), strict=True):
+        found.answers[at] = posted
+    return [found.answers[at] for at in range(len(batch))]
+
+
+def _insert(link: Link, database: Database, batch: Sequence[Job], now: int) -> list[Posted]:
+    """Store those whose id is new. An empty id never is somebody else's."""
     seq = first = database.dialect.reserve(link, len(batch))
     rows, used, ids = [], set(), []
     for job in batch:
@@ -39,7 +82,38 @@ def insert_jobs(link: Link, database: Database, batch: Sequence[Job], now: int) 
         created = {stored for (stored,) in link.among(_STORED, ids)}
     tagged = [(at, job.tags) for at, job in enumerate(batch, first) if job.tags and at in created]
     link.run_many(_INSERT_TAGS, [(tag, at) for at, names in tagged for tag in dict.fromkeys(names)])
+    unique.take(link, [(job.unique, at) for at, job in enumerate(batch, first) if at in created])
     return [Posted(job_id, at in created) for at, job_id in enumerate(ids, first)]
+
+
+def _replace(link: Link, database: Database, seq: int, job: Job, now: int) -> None:
+    """All of a waiting job but its id, when it was posted and its place in line."""
+    lane = lane_of(job.queue, job.task, job.version, job.slots, job.holds)
+    _add_lanes(link, database, {lane})
+    values = dict(zip(NEW_COLUMNS, new_row(job, job.id, seq, lane.id, now), strict=True))
+    link.run(_REPLACE, *(values[name] for name in _REPLACED), seq)
+    link.run(_FORGET_TAGS, seq)
+    link.run_many(_INSERT_TAGS, [(tag, seq) for tag in dict.fromkeys(job.tags)])
+
+
+def load(link: Link, database: Database, records: Sequence[Record], now: int) -> list[bool]:
+    """Store jobs of another store, with their attempts."""
+    rows = [record.row for record in records]
+    answers = [posted.created for posted in _insert(link, database, [_keyless(row.job) for row in rows], now)]
+    seqs: dict[str, int] = dict(link.among(_SEQS, [row.job.id for row in rows]))
+    loaded = [(record, seqs[record.row.job.id]) for record, new in zip(records, answers, strict=True) if new]
+    link.run_many(_LOAD, [loaded_values(record.row, seq) for record, seq in loaded])
+    ended = [(seq, attempt) for record, seq in loaded for attempt in record.attempts]
+    link.run_many(_LOAD_ATTEMPT, [attempt_values(seq, attempt.number, attempt) for seq, attempt in ended])
+    noted = [(seq, "progress", record.row.progress) for record, seq in loaded]
+    noted += [(seq, "checkpoint", record.row.checkpoint) for record, seq in loaded]
+    link.run_many(_LOAD_NOTE, [note for note in noted if note[2] is not None])
+    unique.load(link, [(record.row.job.unique, seq) for record, seq in loaded if record.row.job.unique], now)
+    return answers
+
+
+def _keyless(job: Job) -> Job:
+    return replace(job, unique=None) if job.unique else job
 
 
 def _add_lanes(link: Link, database: Database, used: set[Lane]) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import ScalarSelect, literal_column, select
 
-from ostinato.model import Attempt, Error, Job, Row, policy_from_json, policy_to_json
+from ostinato.model import Attempt, Error, Job, Row, Unique, policy_from_json, policy_to_json
 from ostinato_sql.link import Link
 from ostinato_sql.statement import Keyed
 from ostinato_sql.tables import attempts, jobs, lanes, notes
@@ -91,6 +91,7 @@ NEW_COLUMNS = (
     "schedule",
     "tick",
     "parent",
+    "uniqueness",
     "tags",
     "policy",
     "args",
@@ -119,18 +120,47 @@ def new_row(job: Job, job_id: str, seq: int, lane: int, now: int) -> tuple[objec
         job.schedule,
         job.tick,
         job.parent,
+        unique_text(job.unique),
         msgspec.json.encode(job.tags).decode() if job.tags else "",
         policy_to_json(job.policy),
         job.args,
     )
 
 
+LOADED_COLUMNS = (
+    "state",
+    "priority",
+    "run_at",
+    "expires_at",
+    "posted_at",
+    "token",
+    "attempt",
+    "charged",
+    "deaths",
+    "executor_id",
+    "started_at",
+    "ended_at",
+    "result",
+    "reason",
+    "error",
+    "uniqueness",
+)
+
+
+def loaded_values(row: Row, seq: int) -> tuple[object, ...]:
+    """The values of `LOADED_COLUMNS`, and ``seq``, for a job that comes from another store."""
+    plain = [getattr(row, name) for name in LOADED_COLUMNS[:-2]]
+    return (*plain, error_text(row.error), unique_text(row.job.unique), seq)
+
+
 def to_row(values: Sequence[Any], lane: Lane) -> Row:
     """The seam's row of the values of `WHOLE`."""
-    (_seq, job_id, _lane, state, priority, _position, run_at, promote_at, _expires_at, posted_at) = values[:10]
+    (_seq, job_id, _lane, state, priority, _position, run_at, promote_at, expires_at, posted_at) = values[:10]
     (token, attempt, charged, deaths, cancelling, executor_id, lease_until, started_at, ended_at) = values[10:19]
-    (reason, kind, front, asked_priority, asked_run_at, expires_at, deadline, schedule, tick, parent) = values[19:29]
-    (tags, policy, args, result, error, progress, checkpoint) = values[29:]
+    (reason, kind, front, asked_priority, asked_run_at, asked_expires_at, deadline, schedule, tick, parent) = values[
+        19:29
+    ]
+    (uniqueness, tags, policy, args, result, error, progress, checkpoint) = values[29:]
     return Row(
         job=Job(
             task=lane.task,
@@ -146,11 +176,12 @@ def to_row(values: Sequence[Any], lane: Lane) -> Row:
             run_at=asked_run_at,
             deadline=deadline,
             promote_at=promote_at,
-            expires_at=expires_at,
+            expires_at=asked_expires_at,
             tags=msgspec.json.decode(tags, type=tuple[str, ...]) if tags else (),
             schedule=schedule,
             tick=tick,
             parent=parent,
+            unique=to_unique(uniqueness),
             policy=policy_from_json(policy),
         ),
         state=state,
@@ -162,6 +193,7 @@ def to_row(values: Sequence[Any], lane: Lane) -> Row:
         executor_id=executor_id,
         lease_until=lease_until,
         run_at=run_at,
+        expires_at=expires_at,
         posted_at=posted_at,
         started_at=started_at,
         ended_at=ended_at,
@@ -201,6 +233,14 @@ def error_text(error: Error | None) -> str | None:
 
 def to_error(text: str | None) -> Error | None:
     return None if text is None else msgspec.json.decode(text, type=Error)
+
+
+def unique_text(unique: Unique | None) -> str | None:
+    return None if unique is None else msgspec.json.encode(unique).decode()
+
+
+def to_unique(text: str | None) -> Unique | None:
+    return None if text is None else msgspec.json.decode(text, type=Unique)
 
 
 def to_attempt(job_id: str, values: Sequence[Any]) -> Attempt:

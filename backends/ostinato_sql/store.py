@@ -9,7 +9,21 @@ from sqlalchemy import bindparam, delete
 
 from ostinato.errors import StoreUnavailable
 from ostinato.model import Attempt, Channel, End, ExecutorInfo, Fence, Job, Row
-from ostinato.storage import Ask, Changed, Claimed, Count, JobQuery, Listener, Note, Page, Posted, Renewal, Rescue, Want
+from ostinato.storage import (
+    Ask,
+    Changed,
+    Claimed,
+    Count,
+    JobQuery,
+    Listener,
+    Note,
+    Page,
+    Posted,
+    Record,
+    Renewal,
+    Rescue,
+    Want,
+)
 from ostinato_sql import change, claim, find, finish, lease, post
 from ostinato_sql.database import Database
 from ostinato_sql.dialect import Dialect, Waker
@@ -69,6 +83,14 @@ class SqlStore:
             self._tell(["ready"])
         return answers, claimed
 
+    def load(self, records: Sequence[Record]) -> list[bool]:
+        if not records:
+            return []
+        with self._database.write() as link:
+            answers = post.load(link, self._database, records, self.now())
+        self._tell(["ready", "ended"])
+        return answers
+
     def tick(self, schedule: str, due: int, jobs: Sequence[Job]) -> bool:
         with self._database.write() as link:
             new = post.insert_tick(link, schedule, due)
@@ -85,6 +107,10 @@ class SqlStore:
             link.run_many(_UNLIMIT, [(name,) for name in removed])
             link.run_many(_LIMIT, values)
         self._tell(["ready"])
+
+    def limits(self) -> dict[str, int]:
+        with self._database.read() as link:
+            return claim.capacities(link)
 
     # the loop
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -89,6 +89,7 @@ jobs = Table(
     Column("schedule", Text),
     Column("tick", Whole),
     Column("parent", Name),
+    Column("uniqueness", Text),
     Column("tags", Text, nullable=False),
     Column("policy", Text, nullable=False),
     Column("args", Text, nullable=False),
@@ -166,6 +167,16 @@ tags = Table(
     Column("tag", Name, primary_key=True),
     Column("job", Whole, primary_key=True, autoincrement=False),
     Index("ostinato_tags_job", "job"),
+    sqlite_with_rowid=False,
+)
+
+# Who held a key last; whether he still does follows from his row.
+holders = Table(
+    "ostinato_holders",
+    metadata,
+    Column("key", Name, primary_key=True),
+    Column("job", Whole, nullable=False),
+    Index("ostinato_holders_job", "job"),
     sqlite_with_rowid=False,
 )
 

@@ -24,13 +24,13 @@ import signal
 import socket
 import sys
 import traceback
-import types
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
 from ostinato import capture, child, clock, loading, wire
+from ostinato.fork import Fork
 from ostinato.task import registry
 from ostinato.wire import Setup
 
@@ -53,12 +53,13 @@ def settle_in(parent: int) -> None:
         os._exit(0)
 
 
-def prepare(setup: Setup) -> list[str]:
-    """Become like the application: its path, its tasks' modules. Returns what went wrong."""
+def prepare(setup: Setup) -> tuple[Fork, list[str]]:
+    """Become like the application: its path, its tasks' modules. How to fork, and what went wrong."""
     loading.inside = True
+    capture.prepare()
+    fork = Fork()
     sys.path[:] = setup.sys_path
     sys.argv[:] = setup.argv
-    capture.prepare()
     troubles = []
     loads: list[tuple[Callable[[str], object], str | None]] = [(loading.load_main, setup.main)]
     loads += [(importlib.import_module, module) for module in setup.modules]
@@ -72,38 +73,7 @@ def prepare(setup: Setup) -> list[str]:
             troubles.append(f"could not load {name} ahead of its jobs: {line}")
     for task in list(registry.values()):
         task.prepare()
-    return troubles
-
-
-_HOOKS = {  # what is left of them in our children
-    ("threading", "_after_fork"): "pass",
-    ("logging", "_after_at_fork_child_reinit_locks"): "_lock._at_fork_reinit()",
-}
-
-
-def spare_the_hooks() -> None:
-    """Cut short the after-fork hooks of `threading` and `logging` in our children, once.
-
-    They rebuild tables and locks for the one thread that survives a fork. Here there never was
-    another, so that nothing changes; but they touch a hundred pages and more, which the kernel must
-    copy for each child: a tenth of what an attempt costs. Forks of a task itself get the real ones.
-    """
-    for (module, name), rest in _HOOKS.items():
-        namespace = vars(sys.modules[module])
-        hook = namespace.get(name)
-        if isinstance(hook, types.FunctionType) and hook.__closure__ is None:
-            namespace[f"_ostinato{name}"] = _put_back(hook)
-            text = f"def {name}(): {rest}; _ostinato{name}()"
-            hook.__code__ = compile(text, __file__, "exec").co_consts[0]
-
-
-def _put_back(hook: types.FunctionType) -> Callable[[], None]:
-    real = hook.__code__
-
-    def put_back() -> None:
-        hook.__code__ = real
-
-    return put_back
+    return fork, troubles
 
 
 class ForkServer:
@@ -124,15 +94,13 @@ class ForkServer:
     def serve(self) -> None:
         """Until the executor is gone."""
         setup = wire.decode_setup(self.next_line())
-        troubles = prepare(setup)
+        self.bare_fork, troubles = prepare(setup)
         self.setup = setup
         if LINUX:  # who outlives a child that adopted him comes to us, and is killed
             _prctl(PR_SET_CHILD_SUBREAPER, 1)
         self.spawning = self.must_spawn(troubles)
         for trouble in troubles:
             self.say("trouble", trouble)
-        if not self.spawning:
-            spare_the_hooks()
         gc.collect()
         gc.freeze()
         self.size = setup.size
@@ -232,12 +200,11 @@ class ForkServer:
 
     def fork(self, theirs: socket.socket, ours: socket.socket) -> int:
         parent = os.getpid()
-        pid = os.fork()
+        pid = self.bare_fork()
         if pid:
             return pid
         try:
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()
             settle_in(parent)
             ours.close()
@@ -339,7 +306,10 @@ def _ended_child() -> int | None:
 def _on_child() -> tuple[int, int]:
     """A pipe whose first end becomes readable when a child ends."""
     readable, writable = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    # The children keep the handler, since to reset it in each costs more than all the rest of their
+    # beginning; it does nothing, and with this their system calls go on as if it were not there.
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.siginterrupt(signal.SIGCHLD, False)
     signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
     return readable, writable
 

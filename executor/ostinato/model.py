@@ -242,7 +242,8 @@ class Row(Struct, frozen=True, kw_only=True):
 
     ``attempt`` is the number of the newest claim, ``charged`` how many attempts ended by the
     task's own doing, ``deaths`` how often it was running when a process or executor died,
-    ``priority`` the effective one, ``cancelling`` that somebody asked to cancel it while it runs.
+    ``priority``, ``run_at`` and ``expires_at`` the ones in force, ``cancelling`` that somebody asked
+    to cancel it while it runs.
     """
 
     job: Job
@@ -255,6 +256,7 @@ class Row(Struct, frozen=True, kw_only=True):
     executor_id: str | None = None
     lease_until: int | None = None
     run_at: int = 0
+    expires_at: int | None = None
     posted_at: int = 0
     started_at: int | None = None
     ended_at: int | None = None

@@ -21,10 +21,12 @@ from ostinato.testing.cases.fidelity import FidelityCases
 from ostinato.testing.cases.finding import FindingCases
 from ostinato.testing.cases.finishing import FinishingCases
 from ostinato.testing.cases.listening import ListeningCases
+from ostinato.testing.cases.loading import LoadingCases
 from ostinato.testing.cases.posting import PostingCases
 from ostinato.testing.cases.renewing import RenewingCases
 from ostinato.testing.cases.rescuing import RescuingCases
 from ostinato.testing.cases.timing import TimingCases
+from ostinato.testing.cases.unique import UniqueCases
 from ostinato.testing.setting import MakeStore
 
 __all__ = ["MakeStore", "StoreConformance"]
@@ -32,6 +34,8 @@ __all__ = ["MakeStore", "StoreConformance"]
 
 class StoreConformance(
     PostingCases,
+    UniqueCases,
+    LoadingCases,
     ClaimingCases,
     TimingCases,
     CapacityCases,

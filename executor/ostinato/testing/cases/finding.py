@@ -79,7 +79,7 @@ class FindingCases(Setting):
 
     def test_all_given_filters_together(self, store: Store) -> None:
         store.post([job("a", tags=("x",)), job("b", tags=("x",), queue="q"), job("c", queue="q")])
-        assert found(store, tag="x", queues=("q",), states=("ready",), tasks=("work",)) == ["b"]
+        assert found(store, tag="x", queues=("q",), states=("ready",), tasks={"work": 1}) == ["b"]
         assert found(store, tag="x", queues=("q",), states=("running",)) == []
 
     # pages

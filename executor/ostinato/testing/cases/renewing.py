@@ -79,14 +79,14 @@ class RenewingCases(Setting):
     # executors
 
     def test_executor_is_recorded_with_its_sign_of_life(self, store: Store, clock: FakeClock) -> None:
-        told = info("e1", busy=2, queues=("a", "b*"), tasks=("t",), spool="/spool", log_store="s3://x", draining=True)
+        told = info("e1", busy=2, queues=("a", "b*"), tasks={"t": 2}, spool="/spool", log_store="s3://x", draining=True)
         store.renew(told, [], LEASE)
         (known,) = store.executors()
         assert known == info(
             "e1",
             busy=2,
             queues=("a", "b*"),
-            tasks=("t",),
+            tasks={"t": 2},
             spool="/spool",
             log_store="s3://x",
             draining=True,
