@@ -75,7 +75,7 @@ def _search(link: Link, query: JobQuery) -> Iterable[Sequence[Any]]:
         ids = list(dict.fromkeys(query.ids))
         some = [ids[at : at + _SEVERAL] for at in range(0, len(ids), _SEVERAL)]
         lists = [each.where(jobs.c.id.in_(portion)) for each in lists for portion in some]
-    found = [link.core.execute(each.limit(query.limit + 1)).all() for each in lists]
+    found = [link.composed(each.limit(query.limit + 1)) for each in lists]
     return merge(*found, key=_seq, reverse=not query.oldest_first)
 
 

@@ -117,10 +117,10 @@ def _keyless(job: Job) -> Job:
 
 
 def _add_lanes(link: Link, database: Database, used: set[Lane]) -> None:
-    new = [lane for lane in used if lane.id not in database.lanes]
+    new = {lane.id: lane for lane in used if lane.id not in database.lanes}
     if new:
-        link.run_many(_INSERT_LANES, [lane_values(lane) for lane in new])
-        database.lanes.update({lane.id: lane for lane in new})
+        link.run_many(_INSERT_LANES, [lane_values(new[key]) for key in sorted(new)])
+        link.keep(lambda: database.lanes.update(new))
 
 
 def insert_tick(link: Link, schedule: str, due: int) -> bool:

@@ -58,7 +58,9 @@ def read_lanes(link: Link, known: dict[int, Lane], ids: Iterable[int]) -> dict[i
     """The lanes of these ids; ``known`` remembers them, up to a bound."""
     if len(known) > _REMEMBERED:
         known.clear()
-    found, missing = {}, []
+    found: dict[int, Lane] = {}
+    read: dict[int, Lane] = {}
+    missing = []
     for key in set(ids):
         lane = known.get(key)
         if lane is None:
@@ -67,8 +69,10 @@ def read_lanes(link: Link, known: dict[int, Lane], ids: Iterable[int]) -> dict[i
             found[key] = lane
     for key, queue, task, version, slots, holds in link.among(_LANES, missing):
         pairs = msgspec.json.decode(holds, type=tuple[tuple[str, int], ...])
-        found[key] = known[key] = Lane(key, queue, task, version, slots, pairs)
-    return found
+        read[key] = Lane(key, queue, task, version, slots, pairs)
+    if read:
+        link.keep(lambda: known.update(read))
+    return {**found, **read}
 
 
 NEW_COLUMNS = (

@@ -21,14 +21,15 @@ from sqlalchemy import (
     Text,
     and_,
     literal_column,
+    text,
 )
-
-SCHEMA_VERSION = 2
+from sqlalchemy.dialects.mysql import LONGTEXT
 
 metadata = MetaData()
 
 Whole = BigInteger().with_variant(Integer(), "sqlite")  # SQLite's fast row key must be called INTEGER
-Name = String(255)
+Name = String(255).with_variant(Text(), "postgresql")
+Long = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
 
 
 def _count(name: str) -> Column[int]:
@@ -39,7 +40,7 @@ meta = Table(
     "ostinato_meta",
     metadata,
     Column("name", Name, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("value", Long, nullable=False),
 )
 
 # The key is a hash of the other columns, so that two processes agree on it without asking, and
@@ -48,11 +49,11 @@ lanes = Table(
     "ostinato_lanes",
     metadata,
     Column("id", Whole, primary_key=True, autoincrement=False),
-    Column("queue", Text, nullable=False),
-    Column("task", Text, nullable=False),
+    Column("queue", Long, nullable=False),
+    Column("task", Long, nullable=False),
     Column("version", Whole, nullable=False),
     Column("slots", Whole, nullable=False),
-    Column("holds", Text, nullable=False),
+    Column("holds", Long, nullable=False),
 )
 
 # ``priority``, ``run_at`` and ``expires_at`` are the ones in force; those that were asked for are
@@ -79,22 +80,22 @@ jobs = Table(
     Column("lease_until", Whole),
     Column("started_at", Whole),
     Column("ended_at", Whole),
-    Column("reason", Text, nullable=False, server_default=""),
+    Column("reason", Long, nullable=False, server_default=text("('')")),
     Column("kind", String(16), nullable=False),
     Column("front", Integer, nullable=False),
     Column("asked_priority", Whole, nullable=False),
     Column("asked_run_at", Whole, nullable=False),
     Column("asked_expires_at", Whole),
     Column("deadline", Whole),
-    Column("schedule", Text),
+    Column("schedule", Long),
     Column("tick", Whole),
     Column("parent", Name),
-    Column("uniqueness", Text),
-    Column("tags", Text, nullable=False),
-    Column("policy", Text, nullable=False),
-    Column("args", Text, nullable=False),
-    Column("result", Text),
-    Column("error", Text),
+    Column("uniqueness", Long),
+    Column("tags", Long, nullable=False),
+    Column("policy", Long, nullable=False),
+    Column("args", Long, nullable=False),
+    Column("result", Long),
+    Column("error", Long),
 )
 
 
@@ -142,13 +143,13 @@ attempts = Table(
     Column("outcome", String(16), nullable=False),
     Column("started_at", Whole, nullable=False),
     Column("ended_at", Whole, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("error", Text),
+    Column("reason", Long, nullable=False),
+    Column("error", Long),
     Column("exit_code", Whole),
     Column("signal", Whole),
     Column("cpu", Whole),
     Column("peak_memory", Whole),
-    Column("log", Text),
+    Column("log", Long),
     sqlite_with_rowid=False,
 )
 
@@ -157,7 +158,7 @@ notes = Table(
     metadata,
     Column("job", Whole, primary_key=True, autoincrement=False),
     Column("key", String(64), primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("value", Long, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -200,5 +201,5 @@ executors = Table(
     metadata,
     Column("id", Name, primary_key=True),
     Column("lease_until", Whole, nullable=False),
-    Column("info", Text, nullable=False),
+    Column("info", Long, nullable=False),
 )
