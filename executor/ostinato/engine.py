@@ -165,7 +165,7 @@ class Engine:
         for row, outcome, end in ended:
             if end.state == "scheduled":
                 self.dispatcher.due(end.run_at)
-            elif end.state == "ready":
+            if end.state == "ready" or end.posts:
                 self.dispatcher.posted()
             if self._wants(KINDS.get(end.state, "retry")):
                 self._report(row, outcome, end)

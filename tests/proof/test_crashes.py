@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from stores import STORES, Place
+from stores import Place, on_every_store
 
 from ostinato.testing.checker import report
 from ostinato.testing.crashes import sweep
@@ -16,12 +14,7 @@ STEP = 1 if os.environ.get("OSTINATO_TEST_FULL") else 3
 """By default every third call, before and after in turn."""
 
 
-@pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    with STORES[request.param](tmp_path) as made:
-        yield made
-
-
+@on_every_store()
 def test_a_crash_at_any_call_of_the_store_breaks_no_promise(place: Place, tmp_path: Path) -> None:
     points = sweep(place.url, tmp_path / "points", step=STEP)
     broken = [(point.number, point.side, point.verb, report(point.violations)) for point in points if point.violations]
