@@ -235,19 +235,29 @@ class Dispatcher:
     # the dispatcher thread
 
     def _work(self) -> None:
-        while reserved := self._wait():
-            rows: list[Row] = []
+        while not self._draining:
             try:
-                rows = self._claim(reserved)
-                for row in rows:
-                    self._begin(row)
-            except Exception:
-                log.exception("the dispatcher stumbled; it goes on")
-                self._pause(1.0)
-            finally:
-                with self._lock:
-                    self._release(reserved, rows)
-            self.check_idle()
+                reserved = self._wait()
+            except StoreError as error:  # it does not even tell the time
+                self._pause(self._patience.failed(error))
+                continue
+            if reserved:
+                self._fill(reserved)
+                self.check_idle()
+
+    def _fill(self, reserved: int) -> None:
+        """Claim for the free slots, and begin what was claimed."""
+        rows: list[Row] = []
+        try:
+            rows = self._claim(reserved)
+            for row in rows:
+                self._begin(row)
+        except Exception:
+            log.exception("the dispatcher stumbled; it goes on")
+            self._pause(1.0)
+        finally:
+            with self._lock:
+                self._release(reserved, rows)
 
     def _wait(self) -> int:
         """Until there may be something to claim and room for it: so many slots; 0 to end."""

@@ -151,6 +151,8 @@ class Bomb:
         self._numbers = itertools.count(1)  # from several threads
 
     def __call__(self, verb: str, call: Callable[[], Any]) -> Any:
+        if verb == "now":  # changes nothing, and is asked again and again
+            return call()
         hit = next(self._numbers) == self._number
         if hit:
             self._counted.write_text(verb)

@@ -21,6 +21,7 @@ Fault = Callable[[str, Callable[[], Any]], Any]
 """Given the verb's name and the call itself, which it makes, or does not, or makes and forgets."""
 
 VERBS = (
+    "now",
     "post",
     "post_and_claim",
     "load",
@@ -38,7 +39,7 @@ VERBS = (
     "executors",
     "count",
 )
-"""What goes to the store and back. Clocks and listeners are left alone, and so is opening."""
+"""What may go to the store and back. Listeners are left alone, and so is opening."""
 
 
 def behind(store: Store, fault: Fault) -> Store:
