@@ -19,7 +19,21 @@ from ostinato.cli.terminal import print_json, say, wants_colour
 from ostinato.errors import OstinatoError
 from ostinato.names import suggest
 
-VERBS = ("demo", "work", "post", "jobs", "show", "logs", "wait", "cancel", "rerun", "ps", "doctor", "check-history")
+VERBS = (
+    "demo",
+    "work",
+    "post",
+    "jobs",
+    "show",
+    "logs",
+    "wait",
+    "cancel",
+    "rerun",
+    "ps",
+    "copy",
+    "doctor",
+    "check-history",
+)
 
 
 class Verbs(click.Group):

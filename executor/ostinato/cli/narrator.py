@@ -67,7 +67,9 @@ class Narrator:
 
     def started(self) -> None:
         (me,) = [one for one in self._executor.executors() if one.id == self._executor.id]
-        tasks = [name for name in me.tasks if not name.startswith("ostinato.script") and name != "ostinato.command"]
+        tasks = [
+            name for name in sorted(me.tasks) if not name.startswith("ostinato.script") and name != "ostinato.command"
+        ]
         queues = ", ".join(me.queues)
         known = counted(len(tasks), "task") if tasks else "no tasks (only scripts and commands)"
         self.say(
