@@ -118,19 +118,19 @@ def valkey_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given:
         yield given.partition("?")[0]
         return
-    nodes = [start(_node(tmp_path_factory.mktemp(f"node{n}"))) for n in range(3)]
-    _join(nodes)
-    yield f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in nodes)}"
-    for node in nodes:
-        node.stop()
+    nodes = [start(node(tmp_path_factory.mktemp(f"node{n}"))) for n in range(3)]
+    join(nodes)
+    yield f"redis+cluster://{','.join(f'127.0.0.1:{one.port}' for one in nodes)}"
+    for one in nodes:
+        one.stop()
 
 
-def _node(folder: Path) -> Server:
+def node(folder: Path) -> Server:
     bus = free_port()
     return server(valkey_program(), folder, *QUICK, "--cluster-enabled", "yes", "--cluster-port", str(bus))
 
 
-def _join(nodes: list[Server]) -> None:
+def join(nodes: list[Server]) -> None:
     """Make them one cluster, each with a third of the slots."""
     asked = [client(node) for node in nodes]
     for number, node in enumerate(asked):

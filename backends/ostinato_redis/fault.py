@@ -23,7 +23,7 @@ _MEANINGS: tuple[tuple[tuple[str, ...], type[StoreError], str], ...] = (
         "{place} is a replica that has lost its primary. Name the primary, or wait for the failover",
     ),
     (
-        ("CLUSTERDOWN", "ClusterDown", "SlotNotCovered", "TRYAGAIN", "TTL exhausted"),
+        ("CLUSTERDOWN", "ClusterDown", "SlotNotCovered", "TryAgain", "AskError", "MovedError", "TTL exhausted"),
         StoreUnavailable,
         "The cluster at {place} does not serve all of its keys at the moment; try again soon",
     ),

@@ -18,3 +18,11 @@ def own_key(namespace: str) -> str:
             "such as namespace=shop"
         )
     return f"{{{namespace}}}"
+
+
+def never_key(own: str) -> str:
+    """A key that never exists, and that every script names beside the own one. While a cluster moves the slot to
+    another node key by key, either node sees some of our keys only, and a script would believe that the rest do not
+    exist. But a request that names several keys, and does not find all of them, is refused by both nodes meanwhile.
+    """
+    return f"{own}:never"

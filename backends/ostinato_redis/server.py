@@ -19,6 +19,7 @@ from redis.retry import Retry
 from ostinato.errors import StoreError, StoreUnavailable
 from ostinato_redis.address import Address
 from ostinato_redis.fault import translate
+from ostinato_redis.keys import never_key
 from ostinato_redis.script import Script
 
 _CONNECT = 5.0  # seconds
@@ -77,8 +78,9 @@ class Server:
         """What the script answers. ``lasting``: it must survive whatever the URL asks for."""
         with self._translated():
             run = self._run_synced if lasting and self.address.aof else self._run
-            answer: bytes = run(("EVALSHA", script.digest, 1, self.address.own, *arguments))
-            return answer if answer is not None else run(("EVAL", script.text, 1, self.address.own, *arguments))
+            rest = (2, self.address.own, never_key(self.address.own), *arguments)
+            answer: bytes = run(("EVALSHA", script.digest, *rest))
+            return answer if answer is not None else run(("EVAL", script.text, *rest))
 
     def _run(self, command: tuple[Any, ...]) -> Any:
         """None if the server does not know the script (it was restarted, say): then it has done nothing."""
@@ -120,9 +122,14 @@ class Server:
         return client.get_redis_connection(client.get_node_from_key(self.address.own))
 
     def ask(self, *command: str | int) -> Any:
-        """A plain command to the server that has our keys."""
+        """A plain command about the server that has our keys."""
         with self._translated():
             return self._node().execute_command(*command)
+
+    def ask_key(self, *command: str | int) -> Any:
+        """A plain command on one of our keys."""
+        with self._translated():
+            return self.client.execute_command(*command)
 
     def connection(self) -> Any:
         """A connection of its own, outside of the pool, not connected yet. Its errors are the driver's."""

@@ -88,9 +88,9 @@ class RedisStore:
     def _find_mark(self) -> str:
         """The mark of the data that is there; set if there is none yet."""
         own = self._server.address.own
-        self._server.ask("HSETNX", own, "store", secrets.token_hex(8))
-        self._server.ask("HSETNX", own, "schema", SCHEMA)
-        mark, schema = self._server.ask("HMGET", own, "store", "schema")
+        self._server.ask_key("HSETNX", own, "store", secrets.token_hex(8))
+        self._server.ask_key("HSETNX", own, "schema", SCHEMA)
+        mark, schema = self._server.ask_key("HMGET", own, "store", "schema")
         if int(schema) != SCHEMA:
             raise StoreCorrupt(
                 f"The store {own} at {self._server.address.place} has schema version {int(schema)}, but this Ostinato "

@@ -1,4 +1,5 @@
 -- parts: lane job
+insist()
 local answers = {}
 for at, note in ipairs(INPUT) do
   local id, token, attempt, name, value = unpack(note)

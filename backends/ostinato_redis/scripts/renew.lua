@@ -1,4 +1,5 @@
 -- parts: lane job
+insist()
 local lost, cancelling, peers = {}, {}, {}
 for at, fence in ipairs(INPUT.fences) do
   local id = fence[1]

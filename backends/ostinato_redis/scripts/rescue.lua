@@ -1,4 +1,5 @@
 -- parts: lane job
+insist()
 local ids, seen, rows = call('ZRANGEBYSCORE', T .. 'leases', '-inf', NOW, 'LIMIT', 0, INPUT.count), {}, {}
 for _, id in ipairs(ids) do seen[id] = true end
 if next(INPUT.dead) then
