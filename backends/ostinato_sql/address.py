@@ -76,3 +76,11 @@ def take_switch(place: str, options: dict[str, str], name: str) -> bool:
     if said not in ("on", "off"):
         raise ConfigError(f"{place!r}: {name} is {said!r}, but must be on or off.")
     return said == "on"
+
+
+def take_seconds(place: str, options: dict[str, str], name: str) -> int:
+    """A whole number of seconds; it is removed."""
+    said = options.pop(name)
+    if not said.isdigit() or int(said) < 1:
+        raise ConfigError(f"{place!r}: {name} is {said!r}, but must be a number of seconds, 1 or more.")
+    return int(said)

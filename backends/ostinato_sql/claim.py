@@ -22,21 +22,7 @@ from ostinato_sql.rows import ATTEMPT, LANE, PRIORITY, SEQ, TOKEN, WHOLE, Lane, 
 from ostinato_sql.statement import Keyed, Statement
 from ostinato_sql.tables import is_ready, is_running, jobs, limits
 
-# Each step asks the index for the next lane above the last, so that its cost is the number of
-# lanes with a ready job; DISTINCT would walk over every one of the jobs.
-_READY_LANES = Statement(
-    text(
-        """
-        WITH RECURSIVE ready(lane) AS (
-            SELECT min(lane) FROM ostinato_jobs WHERE state = 'ready'
-            UNION ALL
-            SELECT (SELECT min(j.lane) FROM ostinato_jobs j WHERE j.state = 'ready' AND j.lane > ready.lane)
-            FROM ready WHERE ready.lane IS NOT NULL
-        )
-        SELECT lane FROM ready WHERE lane IS NOT NULL
-        """
-    )
-)
+_READY_LANES = Statement(lambda dialect: text(dialect.ready_lanes))
 _LINE = Statement(
     select(jobs.c.seq, jobs.c.priority, jobs.c.position)
     .where(
@@ -54,9 +40,7 @@ _LINE = Statement(
     "after",
     "count",
 )
-_TAKE = Keyed(
-    lambda keys: select(*WHOLE).where(jobs.c.seq.in_(keys), is_ready).with_for_update(skip_locked=True, of=jobs)
-)
+_TAKE = Keyed(lambda keys: select(*WHOLE).where(jobs.c.seq.in_(keys), is_ready).with_for_update(skip_locked=True))
 _START = Keyed(
     lambda keys: (
         update(jobs)

@@ -58,20 +58,23 @@ class Database:
             raise StoreUnavailable(f"The store at {self.dialect.place} is not open. Call open() before any other verb.")
         return engine
 
-    def open(self) -> None:
+    def open(self, *, prepare: bool = True) -> None:
+        """``prepare``: see to it that the tables are there and of the version that is known here."""
         with self._lock:
             if self._engine is not None:
                 return
             self._make_pools()
             self._engine = self.dialect.connect()
         try:
-            found = self.version()
-            if found != migrations.NEWEST:
+            if prepare and (found := self.version()) != migrations.NEWEST:
                 migrations.check_allowed(self.dialect, found)
-                self.write(lambda link: migrations.migrate(link, self.dialect))
+                self.migrate()
         except BaseException:
             self.close()
             raise
+
+    def migrate(self) -> None:
+        self.write(lambda link: migrations.migrate(link, self.dialect))
 
     def version(self) -> int | None:
         with self.read() as link:

@@ -37,6 +37,9 @@ class Linked(Protocol):
     def all(self, statement: Any, *values: object) -> list[Any]:
         """Run a `Statement` and fetch what it finds."""
 
+    def keep(self, act: Callable[[], None]) -> None:
+        """Do it once the transaction is committed."""
+
 
 class Dialect(Protocol):
     """One database, named in every message by ``place`` (free of secrets). ``core`` compiles for
@@ -51,10 +54,14 @@ class Dialect(Protocol):
     naming: Naming
     alone: bool
     migrates: bool
+    partial: bool
+    """Whether an index can be of some rows only."""
     own_tables: tuple[str, ...]
     """What it needs besides the tables of all: statements that make it."""
     table_end: str
     """Follows the description of a new table."""
+    ready_lanes: str
+    """The query for all lanes with ready jobs, at a cost that does not grow with the jobs."""
     rising: ColumnElement[int]
     """``promote_at``, as the index of jobs that may rise has it."""
 
@@ -109,6 +116,19 @@ class Dialect(Protocol):
 
     def waker(self, engine: Engine, writes: Callable[[], int]) -> Waker:
         """Made once a store, when it is opened."""
+
+
+# Each step asks the index for the next lane above the last, so that its cost is the number of
+# lanes with a ready job; DISTINCT would walk over every one of the jobs.
+READY_LANES = """
+    WITH RECURSIVE ready(lane) AS (
+        SELECT min(lane) FROM ostinato_jobs WHERE state = 'ready'
+        UNION ALL
+        SELECT (SELECT min(j.lane) FROM ostinato_jobs j WHERE j.state = 'ready' AND j.lane > ready.lane)
+        FROM ready WHERE ready.lane IS NOT NULL
+    )
+    SELECT lane FROM ready WHERE lane IS NOT NULL
+"""
 
 
 def values_of(table: Table, new: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, ColumnElement, Select, Update, bindparam, literal_column, select, update
+from sqlalchemy import BindParameter, ColumnElement, Select, Update, and_, bindparam, literal_column, select, update
 from sqlalchemy.sql.selectable import ScalarSelect
 
 from ostinato.model import HIGH, Row
@@ -28,7 +28,7 @@ _AHEAD = Statement(
     lambda dialect: select(
         at_most(1, select(jobs.c.seq).where(is_ready)).scalar_subquery(),
         _first(jobs.c.run_at, is_scheduled),
-        _first(dialect.rising, may_rise),
+        _first(dialect.rising, and_(may_rise, dialect.rising.is_not(None))),
         _first(jobs.c.expires_at, may_expire),
     )
 )
@@ -50,7 +50,7 @@ def _portion(column: Callable[[Dialect], ColumnElement[int]], where: ColumnEleme
 
     def write(dialect: Dialect) -> Select[Any]:
         at = column(dialect)
-        chosen = select(jobs.c.seq).where(where, at <= bindparam("now")).order_by(at)
+        chosen = select(jobs.c.seq).where(where, at.is_not(None), at <= bindparam("now")).order_by(at)
         return at_most(PORTION, chosen).with_for_update(skip_locked=True)
 
     return Statement(write, "now")

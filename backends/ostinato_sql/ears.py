@@ -165,6 +165,7 @@ class Looking:
     def first(self) -> None:
         """From now on."""
         self._seen = self._look()
+        self._news_at = time.monotonic()  # more may be on its way
 
     def again(self) -> None:
         found = self._look()

@@ -33,8 +33,7 @@ class Link:
 
     def all(self, statement: Statement, *values: object) -> list[Values]:
         self.cursor.execute(statement.text(self._dialect), values)
-        found: list[Values] = self.cursor.fetchall()
-        return found
+        return list(self.cursor.fetchall())
 
     def first(self, statement: Statement, *values: object) -> Values | None:
         found = self.all(statement, *values)
@@ -67,8 +66,7 @@ class Link:
         """What a query finds that is not worth to be remembered."""
         text, values = text_of(statement, self._dialect)
         self.cursor.execute(text, values)
-        found: list[Values] = self.cursor.fetchall()
-        return found
+        return list(self.cursor.fetchall())
 
     def commit(self) -> None:
         self._driver.commit()

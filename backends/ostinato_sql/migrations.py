@@ -6,14 +6,14 @@ A step, once released, is never changed.
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, insert, inspect, select, update
+from sqlalchemy import Table, bindparam, inspect, select
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from ostinato.errors import StoreCorrupt
 from ostinato_sql.dialect import Dialect
 from ostinato_sql.link import Link
 from ostinato_sql.statement import Statement
-from ostinato_sql.tables import meta, metadata
+from ostinato_sql.tables import indexes_of, meta, metadata
 
 STEPS: dict[int, tuple[str, ...]] = {
     1: (
@@ -21,15 +21,12 @@ STEPS: dict[int, tuple[str, ...]] = {
         'CREATE TABLE ostinato_holders ("key" VARCHAR(255) NOT NULL, job INTEGER NOT NULL, PRIMARY KEY ("key")) '
         "WITHOUT ROWID",
         "CREATE INDEX ostinato_holders_job ON ostinato_holders (job)",
+        "DELETE FROM ostinato_executors",  # who lives says so again, in the words of today
     ),
 }
 """By the version that they start from. Of version 1 there are SQLite files only."""
 NEWEST = max(STEPS) + 1
 
-_ADD_META = Statement(insert(meta), "name", "value")
-_SET_META = Statement(
-    update(meta).where(meta.c.name == bindparam("which")).values(value=bindparam("value_")), "value_", "which"
-)
 _META = Statement(select(meta.c.value).where(meta.c.name == bindparam("wanted")), "wanted")
 
 
@@ -49,37 +46,37 @@ def version(link: Link, dialect: Dialect) -> int | None:
     return int(found[0])
 
 
-def script(dialect: Dialect, found: int | None) -> list[str]:
-    """The statements that bring a store of this version to the newest."""
+def statements(dialect: Dialect, found: int | None) -> list[str]:
+    """What brings a store of this version to the newest."""
     if found is None:
-        return [*dialect.before_tables(), *_creation(dialect)]
-    return [dialect.naming.apply_bare(text) for at in range(found, NEWEST) for text in STEPS[at]]
+        done = f"INSERT INTO ostinato_meta (name, value) VALUES ('schema', '{NEWEST}')"  # noqa: S608 - a number
+        return [*_creation(dialect), dialect.naming.apply_bare(done)]
+    texts = [text for at in range(found, NEWEST) for text in STEPS[at]]
+    if texts:
+        texts.append(f"UPDATE ostinato_meta SET value = '{NEWEST}' WHERE name = 'schema'")  # noqa: S608 - a number
+    return [dialect.naming.apply_bare(text) for text in texts]
 
 
 def _creation(dialect: Dialect) -> list[str]:
     made = [table for table in metadata.sorted_tables if table is not meta]
-    texts = list(dialect.own_tables)
-    for table in (*made, meta):  # its presence says that all others are there
-        texts.append(f"{str(CreateTable(table).compile(dialect=dialect.core)).strip()}{dialect.table_end}")
-        texts += [
-            str(CreateIndex(index).compile(dialect=dialect.core))
-            for index in sorted(table.indexes, key=lambda index: str(index.name))
-        ]
+    texts = []
+    for table in made:
+        texts += _table(table, dialect)
+    texts += [*dialect.own_tables, *_table(meta, dialect)]  # whose presence says that all others are there
     return [dialect.naming.apply_bare(text) for text in texts]
+
+
+def _table(table: Table, dialect: Dialect) -> list[str]:
+    written = str(CreateTable(table).compile(dialect=dialect.core)).strip() + dialect.table_end
+    indexes = indexes_of(table, whole=not dialect.partial)
+    return [written, *(str(CreateIndex(index).compile(dialect=dialect.core)) for index in indexes)]
 
 
 def migrate(link: Link, dialect: Dialect) -> None:
     """Make the tables, or bring them to the newest version: whoever is first, under a lock."""
     dialect.lock_schema(link)
-    found = version(link, dialect)
-    if found == NEWEST:
-        return
-    for text in script(dialect, found):
+    for text in statements(dialect, version(link, dialect)):
         link.cursor.execute(text)
-    if found is None:
-        link.run(_ADD_META, "schema", str(NEWEST))
-    else:
-        link.run(_SET_META, str(NEWEST), "schema")
 
 
 def check_allowed(dialect: Dialect, found: int | None) -> None:

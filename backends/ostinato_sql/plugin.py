@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ostinato.errors import ConfigError
 from ostinato.hooks import hookimpl
 from ostinato.storage import Store
-from ostinato_sql.address import check_options, options_of, parse_server, take_naming, take_switch
+from ostinato_sql.address import check_options, options_of, parse_server, take_naming, take_seconds, take_switch
 from ostinato_sql.dialect import Dialect
 from ostinato_sql.sqlite import SYNCHRONOUS, SqliteDialect
 from ostinato_sql.store import SqlStore
@@ -57,8 +58,29 @@ def _postgresql(url: str) -> Dialect:
     return PostgresDialect(address.place, {**settings, **threshold}, naming=names, migrates=migrates)
 
 
+def _mysql(url: str) -> Dialect:
+    address = parse_server(url, "mysql://user:password@host:3306/database")
+    try:
+        from ostinato_sql.mysql import MysqlDialect
+    except ImportError:
+        raise ConfigError(
+            f"{address.place} needs the driver PyMySQL. Install it: pip install 'ostinato[mysql]'"
+        ) from None
+    options = address.options
+    check_options(address.place, options, ["prefix", "migrate", *_TLS, "unix_socket", "connect_timeout"])
+    names, migrates = take_naming(options), take_switch(address.place, options, "migrate")
+    settings: dict[str, Any] = {"host": address.host or "localhost", "user": address.user, "database": address.database}
+    settings.update({"port": address.port or 3306, "password": address.password, **options})
+    if "connect_timeout" in options:
+        settings["connect_timeout"] = take_seconds(address.place, options, "connect_timeout")
+    return MysqlDialect(address.place, settings, naming=names, migrates=migrates)
+
+
+_TLS = ("ssl_ca", "ssl_cert", "ssl_key")
 _MAKERS: dict[str, Callable[[str], Dialect]] = {
     "sqlite": _sqlite,
     "postgresql": _postgresql,
     "postgres": _postgresql,
+    "mysql": _mysql,
+    "mariadb": _mysql,
 }

@@ -22,7 +22,7 @@ from sqlalchemy.pool import NullPool
 
 from ostinato.errors import StoreCorrupt, StoreError, StoreUnavailable
 from ostinato.model import Channel
-from ostinato_sql.dialect import Linked, Waker, values_of
+from ostinato_sql.dialect import READY_LANES, Linked, Waker, values_of
 from ostinato_sql.link import Link
 from ostinato_sql.naming import Naming
 from ostinato_sql.push import Pushing
@@ -57,6 +57,8 @@ class PostgresDialect:
     core: Core = core.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
     errors: tuple[type[Exception], ...] = (psycopg.Error,)
     alone = False
+    partial = True
+    ready_lanes = READY_LANES
     own_tables: tuple[str, ...] = ("CREATE SEQUENCE ostinato_seq",)
     table_end = ""
     rising: ColumnElement[int] = jobs.c.promote_at

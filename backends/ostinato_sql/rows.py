@@ -75,6 +75,16 @@ def read_lanes(link: Link, known: dict[int, Lane], ids: Iterable[int]) -> dict[i
     return {**found, **read}
 
 
+def tag_key(tag: str) -> str:
+    """A tag as it is looked up. Long ones are cut, with a hash of the whole: indexes do not take them."""
+    if len(tag) <= _LONGEST_TAG:
+        return tag
+    whole = hashlib.blake2b(tag.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+    return f"{tag[: _LONGEST_TAG - 41]}#{whole}"
+
+
+_LONGEST_TAG = 255
+
 NEW_COLUMNS = (
     "seq",
     "id",

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from ostinato.errors import StoreCorrupt, StoreError, StoreUnavailable
-from ostinato_sql.dialect import Linked, Waker, values_of
+from ostinato_sql.dialect import READY_LANES, Linked, Waker, values_of
 from ostinato_sql.link import Link
 from ostinato_sql.naming import Naming
 from ostinato_sql.statement import Statement
@@ -45,6 +45,8 @@ def system_clock() -> int:
 class SqliteDialect:
     name = "sqlite"
     alone = True
+    partial = True
+    ready_lanes = READY_LANES
     own_tables: tuple[str, ...] = ()
     table_end = ""
     rising: ColumnElement[int] = jobs.c.promote_at

@@ -16,6 +16,7 @@ from ostinato.storage import (
     Count,
     JobQuery,
     Listener,
+    Migration,
     Note,
     Page,
     Posted,
@@ -24,7 +25,7 @@ from ostinato.storage import (
     Rescue,
     Want,
 )
-from ostinato_sql import change, claim, find, finish, lease, post
+from ostinato_sql import change, claim, find, finish, lease, migrations, post
 from ostinato_sql.database import Database
 from ostinato_sql.dialect import Dialect, Waker
 from ostinato_sql.link import Link
@@ -57,6 +58,22 @@ class SqlStore:
         if waker is not None:
             waker.close()
         self._database.close()
+
+    def migrate(self, *, run: bool = True) -> Migration:
+        """See `ostinato.storage.Migrates`."""
+        opened = self._waker is not None
+        self._database.open(prepare=False)
+        try:
+            found = self._database.version()
+            statements = migrations.statements(self._dialect, found)
+            if statements:
+                statements = [*self._dialect.before_tables(), *statements]
+            if run and statements:
+                self._database.migrate()
+            return Migration(found, migrations.NEWEST, statements)
+        finally:
+            if not opened:
+                self._database.close()
 
     def now(self) -> int:
         return self._clock()

@@ -117,20 +117,37 @@ may_expire = and_(
 )
 
 
-def _index(name: str, *columns: ColumnElement[object], only: ColumnElement[bool] | None = None) -> None:
+def _index(
+    name: str,
+    *columns: ColumnElement[object],
+    only: ColumnElement[bool] | None = None,
+    whole: tuple[ColumnElement[object], ...] = (),
+) -> None:
+    """``whole`` are the columns for databases whose indexes are always of ``only`` all rows."""
     where: dict[str, Any] = {} if only is None else {"sqlite_where": only, "postgresql_where": only}
-    Index(f"ostinato_{name}", *columns, unique=name == "id", **where)
+    Index(f"ostinato_{name}", *columns, unique=name == "id", info={"whole": False if where else None}, **where)
+    if whole:
+        Index(f"ostinato_{name}", *whole, info={"whole": True})
+
+
+def indexes_of(table: Table, whole: bool) -> list[Index]:
+    """Those for databases that have whole indexes only, or partial ones too."""
+    found = [index for index in table.indexes if index.info.get("whole") in (None, whole)]
+    return sorted(found, key=lambda index: str(index.name))
 
 
 _index("id", jobs.c.id)
-_index("ready", jobs.c.lane, jobs.c.priority.desc(), jobs.c.position, only=is_ready)
-_index("scheduled", jobs.c.run_at, only=is_scheduled)
-_index("running", jobs.c.lease_until, jobs.c.executor_id, jobs.c.lane, only=is_running)
+_line = (jobs.c.lane, jobs.c.priority.desc(), jobs.c.position)
+_index("ready", *_line, only=is_ready, whole=(jobs.c.state, *_line))
+_index("scheduled", jobs.c.run_at, only=is_scheduled, whole=(jobs.c.state, jobs.c.run_at))
+_run = (jobs.c.lease_until, jobs.c.executor_id, jobs.c.lane)
+_index("running", *_run, only=is_running, whole=(jobs.c.state, *_run))
 _index("rising", jobs.c.promote_at, only=may_rise)
-_index("expiring", jobs.c.expires_at, only=may_expire)
+_expiry = (jobs.c.ended_at, jobs.c.attempt, jobs.c.expires_at)
+_index("expiring", jobs.c.expires_at, only=may_expire, whole=_expiry)
 # Only of ended jobs: an index by state of all would look better to SQLite's planner than the ones
 # above, and then a claim would walk along the whole backlog.
-_index("final", jobs.c.state, jobs.c.seq, only=has_ended)
+_index("final", jobs.c.state, jobs.c.seq, only=has_ended, whole=(jobs.c.state, jobs.c.seq))
 _index("ended", jobs.c.ended_at, only=has_ended)
 
 attempts = Table(

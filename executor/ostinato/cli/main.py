@@ -31,6 +31,7 @@ VERBS = (
     "rerun",
     "ps",
     "copy",
+    "migrate",
     "doctor",
     "check-history",
 )

@@ -48,7 +48,7 @@ class Call(Struct, frozen=True, kw_only=True, tag="call", omit_defaults=True):
 class Effect(Struct, frozen=True, kw_only=True, tag="effect", omit_defaults=True):
     """A sign of an attempt in the world. A run lasted at least from its ``begin`` to its last sign.
     ``steady`` counts suspended time too and is never set back; ``posts`` are the ids of the follow-up jobs
-    asked for until the ``end``."""
+    asked for until the ``end``, ``perhaps`` those of them that another job's unique key may prevent."""
 
     kind: Literal["begin", "alive", "end"]
     job: str
@@ -57,6 +57,7 @@ class Effect(Struct, frozen=True, kw_only=True, tag="effect", omit_defaults=True
     at: int
     steady: int
     posts: tuple[str, ...] = ()
+    perhaps: tuple[str, ...] = ()
 
 
 class Heard(Struct, frozen=True, kw_only=True, tag="heard"):

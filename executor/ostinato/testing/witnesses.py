@@ -83,20 +83,30 @@ class Client:
 @contextmanager
 def effect(path: str) -> Iterator[Callable[[], None]]:
     """Inside a task: its attempt begins, and ends if nothing is raised. Gives a function that says
-    that it goes on. Each sign is one line in the file, outside of any store."""
+    that it goes on. Each sign is one line in the file, outside of any store. Jobs that it posts at once
+    are not noted: let a `Client` post those."""
     log = Log(path)
     job = current_job()
 
-    def sign(kind: Literal["begin", "alive", "end"], posts: tuple[str, ...] = ()) -> None:
-        now, steady = clock.now(), clock.steady()
+    def sign(kind: Literal["begin", "alive", "end"]) -> None:
+        posts = job.posts if kind == "end" else ()
         log.write(
-            Effect(kind=kind, job=job.id, attempt=job.attempt, pid=os.getpid(), at=now, steady=steady, posts=posts)
+            Effect(
+                kind=kind,
+                job=job.id,
+                attempt=job.attempt,
+                pid=os.getpid(),
+                at=clock.now(),
+                steady=clock.steady(),
+                posts=tuple(one.id for one in posts if one.unique is None),
+                perhaps=tuple(one.id for one in posts if one.unique is not None),
+            )
         )
 
     try:
         sign("begin")
         yield lambda: sign("alive")
-        sign("end", tuple(one.id for one in job.posts))
+        sign("end")
     finally:
         log.close()
 

@@ -28,7 +28,7 @@ def nothing_from_nowhere(history: History, stories: dict[str, Story]) -> Iterato
     """Every job was posted by a client whom the store answered, by an attempt, or by one of the calls
     whose outcome nobody knows: each of those at most once."""
     asked = {job for call in history.calls if call.op == "post" for job in call.jobs}
-    asked |= {job for effect in history.effects for job in effect.posts}
+    asked |= {job for effect in history.effects for job in (*effect.posts, *effect.perhaps)}
     unknown = sum(call.count for call in history.calls if call.op == "post" and call.outcome in ("asked", "unknown"))
     strays = [record for record in history.kept if record.row.job.id not in asked]
     if history.calls and len(strays) > unknown:
