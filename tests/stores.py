@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import mariadb_servers
 import pytest
 from msgspec import Struct
 from postgres_servers import FAST, new_server
@@ -55,9 +56,25 @@ def redis_like(program: Callable[[], str]) -> Callable[[Path], Iterator[Place]]:
     return place
 
 
+@contextmanager
+def mariadb(folder: Path) -> Iterator[Place]:
+    one = mariadb_servers.new_server()
+
+    def start() -> None:
+        if one._process is None:
+            one.start()
+        with mariadb_servers.connected(one.url) as connection, connection.cursor() as cursor:
+            cursor.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 2")  # a killed server loses nothing
+
+    start()
+    yield Place(f"{one.url}?prefix={{name}}_", one.port, one.stop, start)
+    one.remove()
+
+
 STORES = {
     "sqlite": sqlite,
     "postgres": postgres,
+    "mariadb": mariadb,
     "valkey": contextmanager(redis_like(valkey_program)),
     "redis": contextmanager(redis_like(redis_program)),
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from ostinato import current_job, task
+from ostinato import Backoff, current_job, task
+from ostinato.testing.witnesses import effect
 
 
 @task(runner="thread")
@@ -30,3 +31,14 @@ def wait_for(gate: str) -> str:
     with open(gate) as file:
         file.read()
     return "opened"
+
+
+@task(runner="thread", max_attempts=3, backoff=Backoff(first=0.05))
+def effective(ledger: str, number: int) -> int:
+    """Leaves its effects; every third fails at first, every third posts another."""
+    with effect(ledger):
+        if number % 3 == 1 and current_job().attempt == 1:
+            raise ValueError("not at the first attempt")
+        if number % 3 == 2:
+            current_job().post(effective.job(ledger, 0))
+        return number
