@@ -9,7 +9,6 @@ import contextlib
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -52,12 +51,23 @@ class Storm:
         self.children: set[tuple[int, int | None]] = set()
         self.members = [self.member() for _ in range(members)]
         self._feeder = threading.Thread(target=self._feed)
+        self._frozen: threading.Thread | None = None
+        self._over = False
+
+    def __enter__(self) -> Storm:
+        self._feeder.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Whatever went wrong, nothing goes on."""
+        self._over = True
+        for member in self.members:
+            if member.process.poll() is None:
+                member.kill()
+        self.store.close()
 
     def member(self) -> Worker:
         return Worker(self.url, str(self.folder), str(SLOTS), str(LEASE), program="storm_member.py")
-
-    def begin(self) -> None:
-        self._feeder.start()
 
     def _feed(self) -> None:
         executor = TaskExecutor(self.url, log_store=f"{self.folder}/logs", spool=f"{self.folder}/spool")
@@ -74,16 +84,17 @@ class Storm:
             handles = self._insist(lambda made=made: client.post(made))
             unwanted = [handle.id for handle in handles[::12]]
             self._insist(lambda unwanted=unwanted: client.change(self.store, unwanted, Ask(kind="cancel")))
-            wait_until(lambda start=start: self.done() > start + BATCH - BACKLOG, PATIENCE)
+            wait_until(lambda start=start: self._over or self.done() > start + BATCH - BACKLOG, PATIENCE)
         executor.close()
 
     def _insist(self, call: Callable[[], T]) -> T:
         """Again and again while the store is away, as an application would."""
-        while True:
+        while not self._over:
             try:
                 return call()
             except StoreError:
                 threading.Event().wait(0.05)
+        raise SystemExit
 
     def done(self) -> int:
         """How many attempts have done their work, counted without the store."""
@@ -102,18 +113,21 @@ class Storm:
         self._fault("kill", victim.executor_id, clock.now())
         self.members.append(self.member())
 
-    def freeze(self) -> Callable[[], None]:
-        """One member stands still until the answer is called: not before its lease is over."""
-        victim = self.members[0]
-        began, until = clock.now(), time.monotonic() + 1.5 * LEASE
+    def freeze(self) -> None:
+        """One member stands still for longer than its lease, while all else goes on."""
+        if self._frozen is not None:
+            self._frozen.join()
+        self._frozen = threading.Thread(target=self._freeze, args=(self.members[0],))
+        self._frozen.start()
+
+    def _freeze(self, victim: Worker) -> None:
+        began = clock.now()
         victim.process.send_signal(signal.SIGSTOP)
-
-        def thaw() -> None:
-            threading.Event().wait(max(0.0, until - time.monotonic()))
-            victim.process.send_signal(signal.SIGCONT)
-            self._fault("freeze", victim.executor_id, began)
-
-        return thaw
+        threading.Event().wait(1.5 * LEASE)
+        victim.process.send_signal(signal.SIGCONT)
+        self._fault("freeze", victim.executor_id, began)
+        if self.place.stop is None:  # it may have had the lock of the file all the time
+            self._fault("outage", "", began)
 
     def restart(self, away: float = 0.3) -> None:
         """The server of the store dies, and is back after so many seconds."""
@@ -133,6 +147,8 @@ class Storm:
     def end(self) -> History:
         """Let all jobs end and all members go; what was seen of it."""
         self._feeder.join(PATIENCE)
+        if self._frozen is not None:
+            self._frozen.join()
         wait_until(self._drained, PATIENCE)
         for member in self.members:
             member.look()
@@ -144,7 +160,6 @@ class Storm:
         keep(self.store, log := Log(self.folder / "store.jsonl"))
         facts = Facts(lease=round(LEASE * SECOND), slots=SLOTS, capacities={"gpu": 1}, left=tuple(left))
         log.write(facts)
-        self.store.close()
         return read(self.folder)
 
     def _drained(self) -> bool:

@@ -23,18 +23,16 @@ JOBS, MEMBERS, ROUNDS = (2000, 4, 6) if FULL else (120, 3, 1)
 @on_every_store()
 def test_a_storm_breaks_no_promise(place: Place, tmp_path: Path) -> None:
     began = time.monotonic()
-    storm = Storm(place, tmp_path, JOBS, MEMBERS)
-    storm.begin()
-    for number in range(ROUNDS):
-        storm.at((number + 0.1) / ROUNDS)
-        storm.kill()
-        thaw = storm.freeze()
-        storm.at((number + 0.5) / ROUNDS)
-        storm.restart()
-        storm.at((number + 0.7) / ROUNDS)
-        storm.kill()
-        thaw()
-    history = storm.end()
+    with Storm(place, tmp_path, JOBS, MEMBERS) as storm:
+        for number in range(ROUNDS):
+            storm.at((number + 0.1) / ROUNDS)
+            storm.kill()
+            storm.freeze()
+            storm.at((number + 0.5) / ROUNDS)
+            storm.restart()
+            storm.at((number + 0.7) / ROUNDS)
+            storm.kill()
+        history = storm.end()
 
     print(f"{summary(history)}, {time.monotonic() - began:.1f} s")
     violations = check(history)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from proof_tasks import follow, note, wait_for
+from proof_tasks import effective, follow, note, wait_for
 from s3_servers import wait_until
 
 from ostinato import StoreUnavailable, TaskExecutor, host
@@ -248,6 +248,30 @@ def test_a_stop_during_an_outage_ends_in_bounded_time(url, switch, tmp_path, cap
     assert not stopper.is_alive()
     assert any("these jobs will be run again" in one.getMessage() for one in caplog.records)
     switch.on()
+    executor.close()
+
+
+def test_what_a_claim_brought_too_late_is_handed_back_and_not_begun(url, tmp_path):
+    """Others may have it by then: the lease was over before the answer came."""
+    late = threading.Event()
+
+    def dawdle(verb: str, call: Any) -> Any:
+        answer = call()
+        if verb == "claim" and answer.rows and not late.is_set():
+            late.set()
+            threading.Event().wait(0.7)
+        return answer
+
+    with faulty(dawdle):
+        executor = TaskExecutor(url, slots=1, lease=0.5, log_store=f"{tmp_path}/logs", spool=f"{tmp_path}/spool")
+    job = executor.post(effective.job(f"{tmp_path}/effects", 0))
+    with executor:
+        assert job.wait(WAIT)
+    assert late.is_set()
+    outcomes = [one.outcome for one in job.status().attempts]
+    assert outcomes[0] in ("interrupted", "lost")
+    assert outcomes[1:] == ["success"]
+    assert b'"attempt":1,' not in (tmp_path / "effects").read_bytes()
     executor.close()
 
 

@@ -40,7 +40,6 @@ OF_ONE: tuple[OfOne, ...] = (
     all_ended,
     counted,
     one_end,
-    in_turn,
     backed_off,
     within_budget,
     fenced,
@@ -55,6 +54,7 @@ OF_ONE: tuple[OfOne, ...] = (
 OF_ALL: tuple[OfAll, ...] = (
     nothing_from_nowhere,
     follow_ups,
+    in_turn,
     failed_over,
     capacities_hold,
     slots_hold,

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from ostinato.lifecycle import MAX_DEATHS, backoff_delay
 from ostinato.model import SECOND, Attempt, OutcomeKind, State
-from ostinato.testing.history import Facts, Kept
+from ostinato.testing.history import Facts, Fault, History, Kept
 from ostinato.testing.invariants import Violation
 from ostinato.testing.story import Story
 
@@ -46,15 +46,24 @@ def one_end(story: Story, facts: Facts) -> Iterator[Violation]:
         yield Violation("one end", story.id, "it expired, but was started", (Kept(story.kept), *attempts))
 
 
-def in_turn(story: Story, facts: Facts) -> Iterator[Violation]:
-    """An attempt begins after the one before it has ended."""
-    for one in story.attempts:
-        if one.ended_at < one.started_at - facts.slack:
-            yield Violation("in turn", story.id, f"attempt {one.number} ended before it began", (one,))
-    for one, other in pairwise(story.attempts):
-        if other.started_at < one.ended_at - facts.slack:
-            said = f"attempt {other.number} began before attempt {one.number} had ended"
-            yield Violation("in turn", story.id, said, (one, other))
+def in_turn(history: History, stories: dict[str, Story]) -> Iterator[Violation]:
+    """An attempt begins after the one before it has ended. By their own clock: an executor that was
+    frozen in the middle of a claim notes a time that has passed."""
+    slack = history.facts.slack
+    freezes = [fault for fault in history.faults if fault.kind == "freeze"]
+    for story in stories.values():
+        for one in story.attempts:
+            if one.ended_at < one.started_at - slack:
+                yield Violation("in turn", story.id, f"attempt {one.number} ended before it began", (one,))
+        for one, other in pairwise(story.attempts):
+            if other.started_at < one.ended_at - slack and not any(_during(fault, other, slack) for fault in freezes):
+                said = f"attempt {other.number} began before attempt {one.number} had ended"
+                yield Violation("in turn", story.id, said, (one, other))
+
+
+def _during(freeze: Fault, one: Attempt, slack: int) -> bool:
+    """Whether the attempt's executor was just about to freeze when it began, or frozen."""
+    return freeze.whom == one.executor_id and freeze.began - slack <= one.started_at <= freeze.ended
 
 
 def backed_off(story: Story, facts: Facts) -> Iterator[Violation]:
