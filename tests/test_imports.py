@@ -16,7 +16,7 @@ PAGE = ROOT / "docs" / "explanation" / "architecture.md"
 SEAM = {"ostinato.model", "ostinato.storage", "ostinato.hooks", "ostinato.errors"}
 STREETS = {
     "executor": {"ostinato"},
-    "backends": {"ostinato_memory", "ostinato_sql"},
+    "backends": {"ostinato_memory", "ostinato_sql", "ostinato_redis"},
     "plugins": {"ostinato_folder", "ostinato_s3"},
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = {"ostinato", "ostinato_memory", "ostinato_sql", "ostinato_folder", "ostinato_s3"}
+PACKAGES = {"ostinato", "ostinato_memory", "ostinato_sql", "ostinato_redis", "ostinato_folder", "ostinato_s3"}
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,7 @@ def test_its_entry_points_are_these(wheel: zipfile.ZipFile) -> None:
         "ostinato": {"folder": "ostinato_folder.plugin", "s3": "ostinato_s3.plugin"},
         "ostinato.backends": {
             "memory": "ostinato_memory.plugin",
+            **dict.fromkeys(("redis", "rediss", "valkey", "valkeys", "unix"), "ostinato_redis.plugin"),
             **dict.fromkeys(("sqlite", "postgresql", "postgres", "mysql", "mariadb"), "ostinato_sql.plugin"),
         },
     }

@@ -1,0 +1,40 @@
+-- parts: lane job admit
+
+-- The state to enter and the reason to give: a cancel asked for meanwhile wins over another try.
+local function outcome(job, told)
+  if not job.cancelling then return told.state, told.reason end
+  if not FINAL[told.state] then
+    return 'cancelled', (job.reason or '') ~= '' and job.reason or told.reason
+  end
+  if told.reason == '' and told.state == 'cancelled' then return told.state, job.reason or '' end
+  return told.state, told.reason
+end
+
+-- Whether this very report was applied before.
+local function repeated(told)
+  local token = call('HGET', job_key(told.id), 'a' .. told.attempt)
+  return token and string.match(token, '^%d+') == string.format('%.0f', told.token)
+end
+
+insist()
+local answers = {}
+for at, told in ipairs(INPUT.ends) do
+  local job = look(told.id)
+  if held_by(job, told.token) then
+    local steps, conflict = draft(told.posts)
+    if not steps then return done({answers, conflict}) end
+    local state, reason = outcome(job, told)
+    local fields = {
+      run_at = told.run_at, priority = told.priority, charged = told.charged, deaths = told.deaths,
+      result = told.result, error = told.error, reason = reason, ended = FINAL[state] and NOW or false,
+    }
+    fields['a' .. told.attempt] = string.format('%.0f ', told.token) .. told.record
+    enter(job, state, fields)
+    if not FINAL[state] then tell('ready') end
+    admit(steps)
+    answers[at] = true
+  else
+    answers[at] = job ~= nil and repeated(told) or false
+  end
+end
+return done({answers, false})

@@ -1,0 +1,135 @@
+-- A job is a hash: its words, its facts, and its ended attempts (`a1`, `a2`, ... with the token under which
+-- they were reported, `l1`, `l2`, ... where their logs are). What the indexes depend on is changed by
+-- `enter` only, which takes the job out of those of its old state and puts it into those of its new one.
+--
+--   state:STATE   all jobs by sequence         ended:STATE   final ones by the time of their end
+--   ready:LANE    by (-priority, place)        leases        running ones by the end of the lease
+--   scheduled     by the time they come due    rising, expiring   unstarted ones by the time it happens
+--   tag:TAG       by sequence                  unique        key -> who took it last
+
+local FINAL = {succeeded = true, failed = true, cancelled = true, expired = true}
+local HIGH = 100
+local FACTS = {
+  'state', 'lane', 'seq', 'place', 'priority', 'asked', 'token', 'attempt', 'run_at', 'promote_at', 'expires_at',
+  'posted', 'ended', 'owner', 'lease', 'cancelling', 'reason', 'tags', 'key', 'key_until', 'key_period',
+}
+
+local function job_key(id)
+  return T .. 'job:' .. id
+end
+
+local function known(id)
+  return call('EXISTS', job_key(id)) == 1
+end
+
+local function look(id)
+  local values = call('HMGET', job_key(id), unpack(FACTS))
+  if not values[1] then return nil end
+  local job = {id = id}
+  for at, name in ipairs(FACTS) do job[name] = values[at] or nil end
+  return job
+end
+
+-- The whole job as the caller reads it: its id, and the fields `ROW` in their order.
+local function row(id)
+  local values = call('HMGET', job_key(id), unpack(ROW))
+  table.insert(values, 1, id)
+  return values
+end
+
+local function held_by(job, token)
+  return job ~= nil and job.state == 'running' and tonumber(job.token) == token
+end
+
+local function leave(job)
+  local state, id = job.state, job.id
+  call('ZREM', T .. 'state:' .. state, id)
+  count(job.lane, state, -1)
+  if FINAL[state] then
+    call('ZREM', T .. 'ended:' .. state, id)
+  elseif state == 'running' then
+    call('ZREM', T .. 'leases', id)
+    hold(job.lane, -1)
+  else
+    if state == 'ready' then
+      local line = T .. 'ready:' .. job.lane
+      call('ZREM', line, job.place .. id)
+      if call('EXISTS', line) == 0 then call('SREM', T .. 'waiting', job.lane) end
+    elseif state == 'scheduled' then
+      call('ZREM', T .. 'scheduled', id)
+    end
+    if job.promote_at then call('ZREM', T .. 'rising', id) end
+    if job.expires_at then call('ZREM', T .. 'expiring', id) end
+  end
+end
+
+local function join(job)
+  local state, id = job.state, job.id
+  call('ZADD', T .. 'state:' .. state, job.seq, id)
+  count(job.lane, state, 1)
+  if FINAL[state] then
+    call('ZADD', T .. 'ended:' .. state, job.ended or 0, id)
+    tell('ended')
+  elseif state == 'running' then
+    call('ZADD', T .. 'leases', job.lease, id)
+    hold(job.lane, 1)
+  else
+    if state == 'ready' then
+      call('ZADD', T .. 'ready:' .. job.lane, -tonumber(job.priority), job.place .. id)
+      call('SADD', T .. 'waiting', job.lane)
+    elseif state == 'scheduled' then
+      call('ZADD', T .. 'scheduled', job.run_at, id)
+    end
+    if job.promote_at and tonumber(job.priority) < HIGH then call('ZADD', T .. 'rising', job.promote_at, id) end
+    if job.expires_at and tonumber(job.attempt or 0) == 0 then call('ZADD', T .. 'expiring', job.expires_at, id) end
+  end
+end
+
+-- Set fields of a job; false removes one.
+local function write(job, fields)
+  local set, gone = {}, {}
+  for name, value in pairs(fields) do
+    job[name] = value or nil
+    if value == false then
+      gone[#gone + 1] = name
+    else
+      set[#set + 1] = name
+      set[#set + 1] = value
+    end
+  end
+  if #set > 0 then call('HSET', job_key(job.id), unpack(set)) end
+  if #gone > 0 then call('HDEL', job_key(job.id), unpack(gone)) end
+end
+
+local function enter(job, state, fields)
+  leave(job)
+  if job.state == 'running' then
+    fields.lease = false
+    fields.cancelling = false
+  end
+  fields.state = state
+  write(job, fields)
+  join(job)
+end
+
+local function tag(job, step)
+  for _, name in ipairs(job.tags and cmsgpack.unpack(job.tags) or {}) do
+    if step > 0 then
+      call('ZADD', T .. 'tag:' .. name, job.seq, job.id)
+    else
+      call('ZREM', T .. 'tag:' .. name, job.id)
+    end
+  end
+end
+
+-- The job that holds a unique key now: who took it last, if it has not given it back.
+local function holder(key)
+  local id = call('HGET', T .. 'unique', key)
+  local job = id and look(id)
+  if not job or job.key ~= key then return nil end
+  if job.key_period then
+    return NOW < tonumber(job.posted) + tonumber(job.key_period) and job or nil
+  end
+  local begun = tonumber(job.token or 0) > 0
+  return not FINAL[job.state] and (job.key_until == 'finished' or not begun) and job or nil
+end

