@@ -86,8 +86,10 @@ def backlogs(url: str, backlog: int) -> None:
     store = opened(url, "large")
     for part in range(0, backlog, 10_000):
         store.post(jobs(10_000, f"big{part}"))
+    weight = store._server.ask("INFO", "memory")["used_memory"] / backlog
     large = claims(store, 30)
-    print(f"{f'claim of 64, {backlog:,} jobs waiting':<46}{large:>10.2f} ms  ({large / small:.2f} x)")
+    compared = f"({large / small:.2f} x, {weight:,.0f} bytes a job)"
+    print(f"{f'claim of 64, {backlog:,} jobs waiting':<46}{large:>10.2f} ms  {compared}")
     for part in range(0, 100_000, 10_000):
         store.post(jobs(10_000, f"unknown{part}", "unknown", HIGH))
     behind = claims(store, 30)
