@@ -8,9 +8,9 @@ import sys
 import ostinato
 
 NAMES = """
-ArgumentError Backoff Cancel ConfigError Event Interrupted Job JobCancelled JobEnded JobExpired JobFailed
+AlreadyPosted ArgumentError Backoff Cancel ConfigError Event Interrupted Job JobCancelled JobEnded JobExpired JobFailed
 JobNotFound Keep LogUnavailable OstinatoError PayloadError Retry Snooze StoreUnavailable TaskError
-TaskExecutor current_job task
+TaskExecutor Unique current_job task
 """
 DEAR = ("sqlalchemy", "structlog", "obstore", "rich", "click", "asyncio", "croniter", "pluggy")
 

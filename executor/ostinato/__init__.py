@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ostinato.current import current_job
 from ostinato.errors import (
+    AlreadyPosted,
     ArgumentError,
     ConfigError,
     Interrupted,
@@ -20,7 +21,7 @@ from ostinato.errors import (
     StoreUnavailable,
     TaskError,
 )
-from ostinato.model import Backoff, Event, Job, Keep
+from ostinato.model import Backoff, Event, Job, Keep, Unique
 from ostinato.task import task
 from ostinato.verdicts import Cancel, Retry, Snooze
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ostinato.executor import TaskExecutor
 
 __all__ = [
+    "AlreadyPosted",
     "ArgumentError",
     "Backoff",
     "Cancel",
@@ -49,6 +51,7 @@ __all__ = [
     "StoreUnavailable",
     "TaskError",
     "TaskExecutor",
+    "Unique",
     "current_job",
     "task",
 ]

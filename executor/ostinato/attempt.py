@@ -21,7 +21,7 @@ OUR_FRAMES = 1
 def run(task: Task[..., Any], order: Order, job: CurrentJob) -> Outcome:
     """Call the function, to its end if it is a coroutine. Never raises."""
     try:
-        args, kwargs = task.arguments(order.args)
+        args, kwargs = task.arguments(order.args, order.version)
     except Exception as error:
         return unreadable(error)
     try:

@@ -11,16 +11,17 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import msgspec
 
 from ostinato import attempt, capture, clock, current, limits, loading, wire
-from ostinato.errors import Interrupted
-from ostinato.model import Outcome, Program
+from ostinato.errors import AlreadyPosted, Interrupted, StoreUnavailable
+from ostinato.model import Job, Outcome, Program
 from ostinato.sink import PROCESS
-from ostinato.wire import Done, Order, Said
+from ostinato.wire import Done, Order, Posting, Said
 
 
 def serve(sock: socket.socket, reuse: bool) -> NoReturn:
@@ -91,7 +92,7 @@ def _execute(order: Order, sock: socket.socket) -> Outcome:
         task = loading.find(order.task, order.ref)
     except Exception as error:
         return attempt.unreadable(error)
-    job = current.CurrentJob(order, lambda key, value: sock.sendall(wire.frame(Said(key, value))))  # type: ignore[arg-type]
+    job = current.CurrentJob(order, Line(sock))
     current.enter(job)
     try:
         if _told_early:
@@ -99,6 +100,28 @@ def _execute(order: Order, sock: socket.socket) -> Outcome:
         return attempt.run(task, order, job)
     finally:
         current.enter(None)
+
+
+class Line:
+    """`ostinato.current.Line` over the socket to the executor."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def say(self, key: Literal["progress", "checkpoint"], value: str) -> None:
+        self._sock.sendall(wire.frame(Said(key, value)))
+
+    def post(self, jobs: Sequence[Job]) -> list[str]:
+        self._sock.sendall(wire.frame(Posting(list(jobs))))
+        data = wire.receive(self._sock)
+        if data is None:
+            raise StoreUnavailable("The executor is gone, so nothing was posted.")
+        answer = wire.decode_answer(data)
+        if answer.taken is not None:
+            raise AlreadyPosted(*answer.taken)
+        if answer.refused:
+            raise StoreUnavailable(answer.refused)
+        return answer.ids
 
 
 def _not_begun() -> Outcome:

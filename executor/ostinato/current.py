@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+
+from msgspec.structs import replace
 
 from ostinato import clock
 from ostinato.codec import decode, encode_args, text_of
@@ -21,7 +23,17 @@ from ostinato.wire import Order
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-Say = Callable[[str, str], None]
+
+class Line(Protocol):
+    """What leads from a running job to its executor."""
+
+    def say(self, key: Literal["progress", "checkpoint"], value: str) -> None:
+        """Note something about the run."""
+
+    def post(self, jobs: Sequence[Job]) -> list[str]:
+        """Post at once; the ids, which may be those of other jobs with the same keys. Raises what
+        `ostinato.storage.Store.post` raises."""
+
 
 PROGRESS_INTERVAL = 0.25
 """Progress is passed on at most this often (seconds); the last value always is."""
@@ -30,9 +42,9 @@ PROGRESS_INTERVAL = 0.25
 class CurrentJob:
     """The job that runs here. Made by the runner, found by `current_job`."""
 
-    def __init__(self, order: Order, say: Say) -> None:
+    def __init__(self, order: Order, line: Line) -> None:
         self._order = order
-        self._say = say
+        self._line = line
         self._posts: list[Job] = []
         self._state: Any = None if order.checkpoint is None else decode(order.checkpoint)
         self._progress_at = 0.0
@@ -93,7 +105,7 @@ class CurrentJob:
                 f"{self._order.max_payload}: save a path or key to it."
             )
         self._state = state
-        self._say("checkpoint", text[len('{"state":') : -1])
+        self._line.say("checkpoint", text[len('{"state":') : -1])
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report how far the job is. Cheap: passed on at most four times a second."""
@@ -104,18 +116,23 @@ class CurrentJob:
     def flush(self) -> None:
         """Pass on the last progress now."""
         if self._progress is not None:
-            self._say("progress", self._progress)
+            self._line.say("progress", self._progress)
             self._progress = None
             self._progress_at = time.monotonic()
 
     @overload
-    def post(self, job: Job, **options: Unpack[PostOptions]) -> Job: ...
+    def post(self, job: Job, *, at_once: bool = False, **options: Unpack[PostOptions]) -> Job: ...
     @overload
-    def post(self, job: Sequence[Job], **options: Unpack[PostOptions]) -> list[Job]: ...
-    def post(self, job: Job | Sequence[Job], **options: Unpack[PostOptions]) -> Job | list[Job]:
+    def post(self, job: Sequence[Job], *, at_once: bool = False, **options: Unpack[PostOptions]) -> list[Job]: ...
+    def post(
+        self, job: Job | Sequence[Job], *, at_once: bool = False, **options: Unpack[PostOptions]
+    ) -> Job | list[Job]:
         """Post follow-up jobs: stored together with this job's success, or not at all.
 
-        Returns them with their ids.
+        With ``at_once`` they are stored when this returns, whatever becomes of this job; should it
+        be run again, it posts them again (give them a ``unique`` key). Returns the jobs with their
+        ids; for one whose key another job holds, with that one's. Raises what
+        `TaskExecutor.post` raises.
         """
         placement = Placement(options, clock.now())
         jobs = as_jobs(job)
@@ -123,12 +140,25 @@ class CurrentJob:
         for one in placed:
             check_size(one, self._order.max_payload)
             check_runner(one)
-        self._posts.extend(placed)
+        if at_once:
+            placed = [replace(one, id=known) for one, known in zip(placed, self._line.post(placed), strict=True)]
+        else:
+            for one in placed:
+                _check_conflict(one)
+            self._posts.extend(placed)
         return placed[0] if isinstance(job, Job) else placed
 
     @property
     def posts(self) -> tuple[Job, ...]:
         return tuple(self._posts)
+
+
+def _check_conflict(job: Job) -> None:
+    if job.unique is not None and job.unique.on_conflict == "raise":
+        raise ConfigError(
+            f"Cannot post {job.task!r} with on_conflict='raise' for the time when this job has succeeded: nobody would "
+            "hear of the conflict then. Post it with at_once=True, or give on_conflict='existing' or 'replace'."
+        )
 
 
 def as_jobs(given: object) -> list[Job]:

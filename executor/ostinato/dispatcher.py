@@ -339,7 +339,7 @@ class Dispatcher:
                 self._was_idle = False
 
     def _begin(self, row: Row) -> None:
-        run = Run(row, registry.get(row.job.task), self._order(row), self._on_said, self._done)
+        run = Run(row, registry.get(row.job.task), self._order(row), self._on_said, self.post, self._done)
         with self._lock:
             self._running[row.job.id] = run
             drained = self._drained
@@ -364,6 +364,7 @@ class Dispatcher:
             attempt=row.attempt,
             task=job.task,
             args=job.args,
+            version=job.version,
             kind=job.kind,
             ref=None if task is None else task.ref,
             queue=job.queue,

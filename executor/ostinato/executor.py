@@ -18,12 +18,13 @@ from ostinato.errors import ConfigError, JobNotFound, NotRunning
 from ostinato.events import Events, L, Listener
 from ostinato.handle import Access, JobHandle
 from ostinato.ids import VALID, new_ids
-from ostinato.model import SECOND, ExecutorInfo, Job, Keep, State
+from ostinato.model import SECOND, Event, ExecutorInfo, Job, Keep, State
 from ostinato.names import suggest
 from ostinato.options import Placement, PostOptions
 from ostinato.places import places
 from ostinato.plugins import manager, masked, open_log_store, open_store
 from ostinato.storage import Count, JobQuery
+from ostinato.stranded import Stranded, stranded
 from ostinato.units import Duration, Size, micros
 
 if TYPE_CHECKING:
@@ -272,9 +273,14 @@ class TaskExecutor:
         return [one for one in self._store.executors() if one.lease_until > now]
 
     def count(self) -> list[Count]:
-        """How many jobs of which queue and task are in which state."""
+        """How many jobs of which queue, task, version and cost are in which state."""
         self._open()
         return self._store.count()
+
+    def stranded(self) -> list[Stranded]:
+        """The waiting jobs that no living executor can run, and why: an unknown task or version, a
+        queue that nobody serves, more slots than anyone has."""
+        return stranded(self.count(), self.executors())
 
     # opening
 
@@ -292,13 +298,35 @@ class TaskExecutor:
     @property
     def _access(self) -> Access:
         return Access(
-            self._store, self._endings, self._log_store, self._config.max_log, self._cancel_here, self._changed
+            self._store,
+            self._endings,
+            self._log_store,
+            self._config.max_log,
+            self._cancel_here,
+            self._cancelled,
+            self._changed,
         )
 
     def _cancel_here(self, job_id: str) -> None:
         engine = self._engine
         if engine is not None:
             engine.cancel(job_id)
+
+    def _cancelled(self, job_id: str) -> None:
+        """A job was cancelled from here that did not run."""
+        self._endings.ended([job_id])
+        if self._events.wants("cancel"):
+            for row in self._store.find(JobQuery(ids=(job_id,))).rows:
+                self._events.emit(
+                    Event(
+                        kind="cancel",
+                        executor_id=self.id or "",
+                        at=row.ended_at or 0,
+                        job_id=job_id,
+                        task=row.job.task,
+                        reason=row.reason,
+                    )
+                )
 
     def _changed(self) -> None:
         engine = self._engine

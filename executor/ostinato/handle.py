@@ -10,15 +10,18 @@ from typing import Any
 
 from msgspec import Struct
 
-from ostinato import host, reader
+from ostinato import host, reader, story
 from ostinato.endings import Endings
 from ostinato.errors import JobCancelled, JobEnded, JobExpired, JobFailed, JobNotFound, LogUnavailable, NotRunning
 from ostinato.logs import log_name
-from ostinato.model import FINAL, Row
+from ostinato.model import FINAL, Attempt, Event, Row
 from ostinato.reader import Place
 from ostinato.status import JobStatus, job_status
 from ostinato.storage import Ask, JobQuery, LogStore, Store
 from ostinato.task import registry
+
+PAUSE = 0.25
+"""Seconds between two looks at a job whose events are followed."""
 
 
 class Access(Struct, frozen=True):
@@ -29,6 +32,7 @@ class Access(Struct, frozen=True):
     log_store: LogStore
     max_log: int
     cancel_here: Callable[[str], None]
+    cancelled: Callable[[str], None]
     changed: Callable[[], None]
 
 
@@ -110,18 +114,27 @@ class JobHandle:
             raise self._unknown()
         if changed.before == "running":
             self._access.cancel_here(self.id)
-        elif changed.after == "cancelled":
-            self._access.endings.ended([self.id])
+        elif changed.after == "cancelled" and changed.before not in FINAL:
+            self._access.cancelled(self.id)
         return changed.before not in FINAL
 
     def rerun(self) -> bool:
         """Run an ended job again, with a fresh budget of attempts; its history is kept. False if
-        it has not ended."""
+        it has not ended, or another job holds its unique key now."""
         (changed,) = self._access.store.change([self.id], Ask(kind="rerun"))
         if changed.before is None:
             raise self._unknown()
         self._access.changed()
-        return changed.before in FINAL
+        return changed.before in FINAL and changed.after not in FINAL
+
+    def events(self) -> Iterator[Event]:
+        """What has happened to the job and happens, from its first attempt until it has ended, in
+        whatever process it runs: ``start``, ``progress``, ``retry``, and how it ended. Of progress
+        the newest is seen, at most four times a second."""
+        return story.tell(self._look, lambda: self._pause(PAUSE), self._value)
+
+    def _look(self) -> tuple[list[Attempt], Row]:
+        return self._access.store.attempts([self.id]), self._row()
 
     def logs(self, attempt: int | None = None) -> str:
         """The log of an attempt (default: the newest) as it is now. Raises LogUnavailable."""
@@ -166,11 +179,14 @@ class JobHandle:
     def _outcome(self) -> Any:
         row = self._row()
         if row.state == "succeeded":
-            task = registry.get(row.job.task)
-            if row.result is None:
-                return None
-            return task.result(row.result) if task is not None else _plain(row.result)
+            return self._value(row)
         raise _ended(row)
+
+    def _value(self, row: Row) -> Any:
+        if row.result is None:
+            return None
+        task = registry.get(row.job.task)
+        return task.result(row.result) if task is not None else _plain(row.result)
 
     def _has_ended(self, attempt: int) -> bool:
         row = self._row()

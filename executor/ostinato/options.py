@@ -9,11 +9,12 @@ from typing import Any, TypedDict
 import msgspec
 
 from ostinato.errors import ConfigError
-from ostinato.model import PRIORITIES, Backoff, Job, Policy
+from ostinato.model import PRIORITIES, SECOND, Backoff, Job, Policy, Unique
 from ostinato.names import check_name, suggest
 from ostinato.units import Duration, Size, instant, micros, size
 
 RUNNERS = ("subprocess", "pool", "thread", "asyncio")
+MAX_KEY = 255
 DEADLINE_LEAD = 60_000_000
 """A job is promoted this long (microseconds) before its deadline."""
 
@@ -45,6 +46,7 @@ class PostOptions(PolicyOptions, total=False):
     run_at: datetime
     deadline: datetime | timedelta
     expires: datetime | timedelta
+    unique: str | Unique | None
     tags: tuple[str, ...] | list[str]
 
 
@@ -123,6 +125,21 @@ def _tags(value: Any, name: str) -> tuple[str, ...]:
     return tuple(check_name("tag", tag) for tag in value)
 
 
+def _unique(value: Any, name: str) -> Unique | None:
+    if value is None:
+        return None
+    rule = Unique(value) if isinstance(value, str) else value
+    if not isinstance(rule, Unique):
+        raise ConfigError(f"{name}={value!r}: give a key, or Unique(key, until='started', on_conflict='replace').")
+    _one_of("started", "finished")(rule.until, "until")
+    _one_of("existing", "replace", "raise")(rule.on_conflict, "on_conflict")
+    if not isinstance(rule.key, str) or not 1 <= len(rule.key) <= MAX_KEY or "\0" in rule.key:
+        raise ConfigError(f"The unique key {rule.key!r}: give text of 1 to {MAX_KEY} characters, without NUL.")
+    if rule.period is not None:
+        return msgspec.structs.replace(rule, period=micros(rule.period, "period") / SECOND)
+    return rule
+
+
 _PLACE: dict[str, Callable[[Any, str], Any]] = {
     "queue": lambda value, name: check_name("queue", value),
     "priority": priority,
@@ -131,6 +148,7 @@ _PLACE: dict[str, Callable[[Any, str], Any]] = {
 _POST: dict[str, Callable[[Any, str], Any]] = {
     **_PLACE,
     "front": lambda value, name: bool(value),
+    "unique": _unique,
     "tags": _tags,
 }
 _WHEN = ("delay", "run_at", "deadline", "expires")

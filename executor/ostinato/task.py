@@ -8,7 +8,7 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
+
 MAIN_ALIAS = "__ostinato_main__"
 """The module name under which the application's main file is loaded in the fork server."""
 
@@ -38,7 +40,7 @@ class Ref(msgspec.Struct, frozen=True):
 
 
 class TaskOptions(PolicyOptions, total=False):
-    """All that ``@task`` takes besides ``name``, ``version`` and ``retry_on``."""
+    """All that ``@task`` takes besides ``name``, ``version``, ``upgrade`` and ``retry_on``."""
 
     queue: str
     priority: str | int
@@ -54,6 +56,7 @@ class Task(Generic[P, R]):
         *,
         name: str | None = None,
         version: int = 1,
+        upgrade: Mapping[int, Upgrade] | None = None,
         retry_on: tuple[type[BaseException], ...] = (Exception,),
         **options: Unpack[TaskOptions],
     ) -> None:
@@ -66,6 +69,7 @@ class Task(Generic[P, R]):
         self.version = version
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
             raise ConfigError(f"version={version!r} of task {self.name!r}: give a whole number from 1 up.")
+        self._upgrade = _check_upgrade(self.name, version, upgrade or {})
         fields = task_fields(options)
         if fields["policy"].runner == "asyncio" and not self.is_async:
             raise TaskError(f'Task {self.name!r} has runner="asyncio" but is no coroutine: write "async def".')
@@ -112,9 +116,11 @@ class Task(Generic[P, R]):
                     f"{text_of(found)}. Give the parameter a type hint that says what it is, or pass what JSON has."
                 )
 
-    def arguments(self, text: str) -> tuple[list[Any], dict[str, Any]]:
-        """The stored arguments, typed, to call the function with. Raises ArgumentError if they
-        no longer fit its signature."""
+    def arguments(self, text: str, version: int | None = None) -> tuple[list[Any], dict[str, Any]]:
+        """The stored arguments, typed, to call the function with; those of an older ``version`` are
+        upgraded first. Raises ArgumentError if they no longer fit its signature."""
+        if version is not None and version < self.version and self._upgrade:
+            text = self._upgraded(text, version)
         try:
             arrived = self._decoder.decode(text)
         except msgspec.MsgspecError as error:
@@ -138,6 +144,18 @@ class Task(Generic[P, R]):
             else:
                 args.append(value)
         return args, kwargs
+
+    def _upgraded(self, text: str, version: int) -> str:
+        args = msgspec.json.decode(text)
+        for number in range(version, self.version):
+            if number in self._upgrade:
+                args = self._upgrade[number](args)
+                if not isinstance(args, dict):
+                    raise ArgumentError(
+                        f"The upgrade of task {self.name!r} from version {number} returned {text_of(args)}. "
+                        "It gets the arguments by name as a dict, and returns those of the next version so."
+                    )
+        return encode_args(args, self.name)
 
     @functools.cached_property
     def _hints(self) -> dict[str, Any]:
@@ -226,6 +244,20 @@ def _check_function(function: Any) -> None:
         raise TaskError(f"{name} cannot be a task: it is a generator. Return a list instead of yielding.")
 
 
+def _check_upgrade(name: str, version: int, upgrade: Any) -> dict[int, Upgrade]:
+    if not isinstance(upgrade, Mapping) or not all(callable(function) for function in upgrade.values()):
+        raise ConfigError(
+            f"upgrade={upgrade!r} of task {name!r}: give functions by version, such as {{1: from_1_to_2}}."
+        )
+    for number in upgrade:
+        if number not in range(1, version):
+            raise ConfigError(
+                f"Task {name!r} has version {version}, so there is nothing to upgrade from version {number!r}. "
+                "The key is the version that the arguments have before."
+            )
+    return dict(upgrade)
+
+
 def _check_retry_on(kinds: Any) -> tuple[type[BaseException], ...]:
     given: tuple[type[BaseException], ...] = kinds if isinstance(kinds, tuple) else (kinds,)
     if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in given):
@@ -258,15 +290,18 @@ def task(
     *,
     name: str | None = None,
     version: int = 1,
+    upgrade: Mapping[int, Upgrade] | None = None,
     retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
     **options: Unpack[TaskOptions],
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(function: Any = None, /, **options: Any) -> Any:
     """Register a function as a task, with its policy.
 
-    ``name`` defaults to ``module.function``; ``version`` rises when stored arguments of older
-    jobs would no longer fit; ``retry_on`` are the exceptions worth another attempt. All others
-    are options of the job, see `TaskOptions`. Raises TaskError or ConfigError.
+    ``name`` defaults to ``module.function``; ``version`` rises when the arguments of newer jobs no
+    longer fit older code, whose executors then leave them alone; ``upgrade`` maps older versions to
+    functions that turn their arguments (a dict) into those of the next version; ``retry_on`` are
+    the exceptions worth another attempt. All others are options of the job, see `TaskOptions`.
+    Raises TaskError or ConfigError.
     """
     if function is not None:
         return _register(Task(function))
@@ -275,7 +310,7 @@ def task(function: Any = None, /, **options: Any) -> Any:
 
 
 def _check_options(options: dict[str, Any]) -> None:
-    allowed = TASK_OPTIONS | {"name", "version", "retry_on"}
+    allowed = TASK_OPTIONS | {"name", "version", "upgrade", "retry_on"}
     for name in options:
         if name not in allowed:
             raise ConfigError(f"@task has no option {name!r}. {suggest(name, allowed)}")

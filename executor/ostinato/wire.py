@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from ostinato.model import Kind, Outcome
+from ostinato.model import Job, Kind, Outcome
 from ostinato.task import Ref
 
 _LENGTH = struct.Struct(">I")
@@ -42,6 +42,7 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempt: int
     task: str
     args: str
+    version: int = 1
     kind: Kind = "function"
     ref: Ref | None = None
     queue: str = "default"
@@ -64,18 +65,33 @@ class Said(Struct, frozen=True, tag="said"):
     value: str
 
 
+class Posting(Struct, frozen=True, tag="posting"):
+    """Jobs that the attempt posts at once; it waits for a `PostAnswer`."""
+
+    jobs: list[Job]
+
+
+class PostAnswer(Struct, frozen=True, omit_defaults=True):
+    """What became of a `Posting`; else why it was refused, and, if that is so, which key is held by which job."""
+
+    ids: list[str] = []
+    refused: str = ""
+    taken: tuple[str, str] | None = None
+
+
 class Done(Struct, frozen=True, tag="done"):
     """The attempt's own account of its end; the process exits right after."""
 
     outcome: Outcome
 
 
-Report = Said | Done
+Report = Said | Posting | Done
 
 encode = msgspec.json.Encoder().encode
 decode_order = msgspec.json.Decoder(Order).decode
 decode_setup = msgspec.json.Decoder(Setup).decode
 decode_report = msgspec.json.Decoder(Report).decode
+decode_answer = msgspec.json.Decoder(PostAnswer).decode
 decode_line = msgspec.json.Decoder(list[Any]).decode
 
 

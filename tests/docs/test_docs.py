@@ -120,7 +120,7 @@ def test_makers_of_jobs_are_documented_with_their_parameters() -> None:
 
 def test_every_option_is_documented() -> None:
     page = REFERENCE / "task-options.md"
-    assert once(named_first(section(page, "For tasks only"))) == {"name", "version", "retry_on"}
+    assert once(named_first(section(page, "For tasks only"))) == {"name", "version", "upgrade", "retry_on"}
     assert once(named_first(section(page, "For tasks and jobs"))) == options.TASK_OPTIONS
     assert once(named_first(section(page, "For jobs only"))) == options.POST_OPTIONS - options.TASK_OPTIONS
 

@@ -40,7 +40,7 @@ def run_of(job: Job, ends: Ends, task=None) -> Run:
     row = Row(job=job, state="running", priority=0, token=1, attempt=1)
     task = registry.get(job.task) if task is None else task
     order = Order(job_id="J", token=1, attempt=1, task=job.task, args=job.args, ref=task and task.ref, kind=job.kind)
-    return Run(row, task, order, lambda *_: None, lambda run, outcome: ends.put((run, outcome)))
+    return Run(row, task, order, lambda *_: None, lambda jobs: [], lambda run, outcome: ends.put((run, outcome)))
 
 
 def test_a_run_that_is_stopped_at_once_ends_at_once(name, runner, ends, tmp_path):

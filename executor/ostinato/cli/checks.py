@@ -23,6 +23,7 @@ from ostinato.logs import is_closed, log_key, parse
 from ostinato.places import places
 from ostinato.plugins import masked, open_log_store, open_store
 from ostinato.storage import Store
+from ostinato.stranded import stranded
 
 LOW_DISK, NO_DISK = 1 << 30, 100 << 20
 SKEW = 1_000_000
@@ -87,6 +88,8 @@ def executors(patient: Patient) -> Iterator[Check]:
         yield Check("executors", "warning", "none is running", "Start one: ostinato work APP")
         return
     yield Check("executors", "ok", f"{len(living)} running, {counted(sum(one.slots for one in living), 'slot')}")
+    for left in stranded(patient.store.count(), living):
+        yield Check("jobs", "warning", f"{counted(left.jobs, 'job')} in queue {left.queue} cannot be run", left.why)
     mine = open_log_store(patient.places.log_store).url
     for one in living:
         if one.log_store != mine:

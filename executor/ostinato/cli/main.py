@@ -19,7 +19,7 @@ from ostinato.cli.terminal import print_json, say, wants_colour
 from ostinato.errors import OstinatoError
 from ostinato.names import suggest
 
-VERBS = ("demo", "work", "post", "jobs", "show", "logs", "wait", "cancel", "rerun", "ps", "doctor")
+VERBS = ("demo", "work", "post", "jobs", "show", "logs", "wait", "cancel", "rerun", "ps", "copy", "doctor")
 
 
 class Verbs(click.Group):

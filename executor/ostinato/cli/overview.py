@@ -9,9 +9,9 @@ from msgspec import Struct
 from ostinato import host
 from ostinato.cli.terminal import counted
 from ostinato.model import SECOND, ExecutorInfo, Row
-from ostinato.storage import Count, JobQuery, Store, matches
+from ostinato.storage import Count, JobQuery, Store
+from ostinato.stranded import stranded
 
-PENDING = frozenset({"ready", "scheduled", "blocked"})
 MOST_RUNNING = 1000
 """Of more running jobs than so many, the rest is not told apart by executor."""
 
@@ -89,21 +89,11 @@ def _attention(counts: list[Count], executors: list[ExecutorView], living: list[
         for one in executors
         if one.running and not one.alive
     ]
-    pending: Counter[tuple[str, str]] = Counter()
-    for count in counts:
-        if count.state in PENDING:
-            pending[count.task, count.queue] += count.jobs
-    if pending and not living:
-        lines.append(f"no executor is running; {counted(pending.total(), 'job')} to run → ostinato work APP")
-        pending.clear()
-    for (task, queue), jobs in sorted(pending.items()):
-        knowing = [one for one in living if task in one.tasks]
-        if not knowing:
-            lines.append(f'no executor knows task "{task}" ({counted(jobs, "job")} in queue {queue})')
-        elif not any(matches(one.queues, queue) for one in knowing):
-            lines.append(
-                f'no executor takes "{task}" from queue "{queue}" ({counted(jobs, "job")}) → ostinato work APP --queues'
-            )
+    left = stranded(counts, living)
+    if living:
+        lines += [f"{counted(one.jobs, 'job')} in queue {one.queue}: {one.why}" for one in left]
+    elif left:
+        lines.append(f"{counted(sum(one.jobs for one in left), 'job')} to run: {left[0].why}")
     failed = sum(count.jobs for count in counts if count.state == "failed")
     if failed:
         lines.append(f"{failed} failed → ostinato jobs --state failed")

@@ -19,7 +19,7 @@ from ostinato.errors import JobEnded
 from ostinato.executor import TaskExecutor
 from ostinato.handle import JobHandle
 from ostinato.model import Job
-from ostinato.storage import matches
+from ostinato.stranded import missing
 
 
 class Post(click.Command):
@@ -45,6 +45,7 @@ class Post(click.Command):
 @click.option("--timeout", metavar="DURATION", help="Stop an attempt that runs longer.")
 @click.option("--max-attempts", type=int, help="How often it may fail.")
 @click.option("--tag", "tags", multiple=True, help="May be given several times.")
+@click.option("--unique", metavar="KEY", help="If a live job has this key, print its id and post nothing.")
 @click.option("--wait", is_flag=True, help="Wait for it and print its result; exit code 1 if it fails.")
 @click.option("--wait-timeout", metavar="DURATION", help="Wait at most so long (exit code 5).")
 @store_options
@@ -139,5 +140,6 @@ def _warn(executor: TaskExecutor, job: Job, queue: str | None) -> None:
     """Who waits should know if nobody is there to run it."""
     lane = queue or job.queue
     living = [one for one in executor.executors() if not host.is_dead(one)]
-    if not any(job.task in one.tasks and matches(one.queues, lane) for one in living):
-        say(f"No executor that runs now takes {job.task} from queue {lane}. Start one: ostinato work APP")
+    why = missing(job.task, lane, job.version, job.slots, living)
+    if why:
+        say(f"It will wait: {why}")

@@ -15,5 +15,5 @@ def command(job_ids: tuple[str, ...], url: str | None, as_json: bool) -> int:
     """Run ended jobs again.
 
     With a fresh budget of attempts; their history is kept."""
-    refusal = "has not ended, so it cannot be run again yet. Cancel it first, or wait for it"
+    refusal = "cannot be run again now: it has not ended, or another job holds its unique key"
     return ask_each(url, job_ids, lambda job: job.rerun(), refusal, as_json)

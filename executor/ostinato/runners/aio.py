@@ -50,7 +50,7 @@ class AsyncioRunner:
             run.end(stopped(run, Outcome(kind="interrupted", logged=False, ended_at=clock.now())))
             return
         order = run.order
-        job = current.CurrentJob(order, lambda key, value: run.said(run, key, value))
+        job = current.CurrentJob(order, run)
         task = self._loop.create_task(self._execute(run, job))
         self._tasks[run] = (task, job)
         task.add_done_callback(lambda task: self._done(run, task))
@@ -96,7 +96,7 @@ class AsyncioRunner:
     async def _perform(self, run: Run, job: current.CurrentJob) -> Outcome:
         task: Any = run.task
         try:
-            args, kwargs = task.arguments(run.order.args)
+            args, kwargs = task.arguments(run.order.args, run.order.version)
         except Exception as error:
             return attempt.unreadable(error)
         try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 from ostinato import clock
-from ostinato.model import Fence, Outcome, Row
+from ostinato.model import Fence, Job, Outcome, Row
+from ostinato.storage import Posted
 from ostinato.task import Task
 from ostinato.wire import Order
 
@@ -16,7 +17,19 @@ Why = Literal["timeout", "cancel", "shutdown", "lost"]
 class Run:
     """One attempt under way: what to do, whom to tell, and whether it was told to stop."""
 
-    __slots__ = ("cancel_reason", "done", "ended", "log_path", "order", "row", "said", "started_at", "task", "why")
+    __slots__ = (
+        "_done",
+        "_post",
+        "_said",
+        "cancel_reason",
+        "ended",
+        "log_path",
+        "order",
+        "row",
+        "started_at",
+        "task",
+        "why",
+    )
 
     def __init__(
         self,
@@ -24,14 +37,16 @@ class Run:
         task: Task[..., object] | None,
         order: Order,
         said: Callable[[Run, str, str], None],
+        post: Callable[[Sequence[Job]], list[Posted]],
         done: Callable[[Run, Outcome], None],
     ) -> None:
         self.row = row
         self.task = task
         self.order = order
         self.log_path = order.log
-        self.said = said
-        self.done = done
+        self._post = post
+        self._said = said
+        self._done = done
         self.started_at = clock.now()
         self.why: Why | None = None
         self.cancel_reason = ""
@@ -41,11 +56,19 @@ class Run:
     def fence(self) -> Fence:
         return self.row.fence
 
+    def say(self, key: str, value: str) -> None:
+        """Pass on what the attempt notes about itself."""
+        self._said(self, key, value)
+
+    def post(self, jobs: Sequence[Job]) -> list[str]:
+        """Post for the attempt, at once."""
+        return [posted.id for posted in self._post(jobs)]
+
     def end(self, outcome: Outcome) -> None:
         """Report the outcome; only the first report counts."""
         if not self.ended:
             self.ended = True
-            self.done(self, outcome)
+            self._done(self, outcome)
 
 
 class Runner(Protocol):

@@ -19,14 +19,14 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ostinato import clock, wire
-from ostinato.errors import RunnerError
+from ostinato.errors import AlreadyPosted, RunnerError
 from ostinato.model import SECOND, Outcome
 from ostinato.process import ServerProcess
 from ostinato.runners.alarm import Alarms
 from ostinato.runners.death import lost, verdict
 from ostinato.runners.protocol import Run, Why, stopped
 from ostinato.task import registry
-from ostinato.wire import Done, Frames, Setup
+from ostinato.wire import Done, Frames, Order, PostAnswer, Posting, Said, Setup
 
 log = logging.getLogger("ostinato.runner")
 
@@ -105,7 +105,7 @@ class SubprocessRunner:
                 self._grow()
                 return
             child.run = run
-        self._send(child, run)
+        self._send(child, run.order)
 
     def stop(self, run: Run, why: Why, grace: int) -> None:
         with self._lock:
@@ -172,8 +172,8 @@ class SubprocessRunner:
                 return child
         return None
 
-    def _send(self, child: Child, run: Run) -> None:
-        data = wire.frame(run.order)
+    def _send(self, child: Child, value: Order | PostAnswer) -> None:
+        data = wire.frame(value)
         try:
             sent = child.sock.send(data)
         except (BlockingIOError, InterruptedError):
@@ -265,7 +265,7 @@ class SubprocessRunner:
                 self._parked.append(child)
                 return
             run = child.run = self._queue.popleft()
-        self._send(child, run)
+        self._send(child, run.order)
 
     def _read(self, child: Child) -> None:
         try:
@@ -291,8 +291,20 @@ class SubprocessRunner:
                         self._unregister(child)
                     else:
                         self._park(child)
+            elif isinstance(report, Posting):
+                threading.Thread(target=self._post, args=(child, run, report), daemon=True).start()
             else:
-                run.said(run, report.key, report.value)
+                run.say(report.key, report.value)
+
+    def _post(self, child: Child, run: Run, posting: Posting) -> None:
+        """In a thread of its own: the store may take its time, and the other children are not to wait."""
+        try:
+            answer = PostAnswer(run.post(posting.jobs))
+        except AlreadyPosted as error:
+            answer = PostAnswer(taken=(error.key, error.job_id))
+        except Exception as error:
+            answer = PostAnswer(refused=str(error))
+        self._send(child, answer)
 
     def _write(self, child: Child) -> None:
         try:
@@ -345,8 +357,8 @@ class SubprocessRunner:
                 report = wire.decode_report(frame)
                 if isinstance(report, Done):
                     child.outcome = report.outcome
-                elif child.run is not None:
-                    child.run.said(child.run, report.key, report.value)
+                elif isinstance(report, Said) and child.run is not None:
+                    child.run.say(report.key, report.value)
 
     def _settle(self, child: Child, outcome: Outcome) -> None:
         with self._lock:

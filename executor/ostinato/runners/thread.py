@@ -79,7 +79,7 @@ class ThreadRunner:
 
     def _execute(self, run: Run) -> Outcome:
         order = run.order
-        job = current.CurrentJob(order, lambda key, value: run.said(run, key, value))
+        job = current.CurrentJob(order, run)
         sink = Sink(order.log or "", {"job": order.job_id, "attempt": order.attempt, "task": order.task})
         token = router.enter(sink)
         current.enter(job)
