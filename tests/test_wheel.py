@@ -55,7 +55,7 @@ def test_its_entry_points_are_these(wheel: zipfile.ZipFile) -> None:
         "ostinato": {"folder": "ostinato_folder.plugin", "s3": "ostinato_s3.plugin"},
         "ostinato.backends": {
             "memory": "ostinato_memory.plugin",
-            "sqlite": "ostinato_sql.plugin",
             **dict.fromkeys(("redis", "rediss", "valkey", "valkeys", "unix"), "ostinato_redis.plugin"),
+            **dict.fromkeys(("sqlite", "postgresql", "postgres", "mysql", "mariadb"), "ostinato_sql.plugin"),
         },
     }

@@ -14,7 +14,11 @@ from ostinato_sql.link import Link
 from ostinato_sql.statement import Keyed
 from ostinato_sql.tables import attempts, jobs, notes, tags
 
-_STATES = Keyed(lambda keys: select(jobs.c.id, jobs.c.seq, jobs.c.state).where(jobs.c.id.in_(keys)))
+_STATES = Keyed(
+    lambda keys: (
+        select(jobs.c.id, jobs.c.seq, jobs.c.state).where(jobs.c.id.in_(keys)).order_by(jobs.c.seq).with_for_update()
+    )
+)
 _CANCEL = Keyed(
     lambda keys: (
         update(jobs)

@@ -6,87 +6,101 @@ A claim that finds nothing ends at its first look, outside any writing transacti
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from heapq import heapify, heappop, heapreplace
+from typing import NamedTuple
 
-from sqlalchemy import bindparam, func, literal_column, select, text, update
+from sqlalchemy import bindparam, func, literal_column, or_, select, text, update
 
 from ostinato import model
 from ostinato.storage import Claimed, Want, matches
 from ostinato_sql import due
 from ostinato_sql.database import Database
 from ostinato_sql.link import Link, Values
-from ostinato_sql.rows import ATTEMPT, POSITION, PRIORITY, SEQ, TOKEN, WHOLE, Lane, changed, read_lanes, to_rows
-from ostinato_sql.statement import Statement
+from ostinato_sql.rows import ATTEMPT, LANE, PRIORITY, SEQ, TOKEN, WHOLE, Lane, changed, read_lanes, to_rows
+from ostinato_sql.statement import Keyed, Statement
 from ostinato_sql.tables import is_ready, is_running, jobs, limits
 
-# Each step asks the index for the next lane above the last, so that its cost is the number of
-# lanes with a ready job; DISTINCT would walk over every one of the jobs.
-_READY_LANES = Statement(
-    text(
-        """
-        WITH RECURSIVE ready(lane) AS (
-            SELECT min(lane) FROM ostinato_jobs WHERE state = 'ready'
-            UNION ALL
-            SELECT (SELECT min(j.lane) FROM ostinato_jobs j WHERE j.state = 'ready' AND j.lane > ready.lane)
-            FROM ready WHERE ready.lane IS NOT NULL
-        )
-        SELECT lane FROM ready WHERE lane IS NOT NULL
-        """
-    )
-)
+_READY_LANES = Statement(lambda dialect: text(dialect.ready_lanes))
 _LINE = Statement(
-    select(*WHOLE)
-    .where(is_ready, jobs.c.lane == bindparam("of"))
+    select(jobs.c.seq, jobs.c.priority, jobs.c.position)
+    .where(
+        is_ready,
+        jobs.c.lane == bindparam("of"),
+        jobs.c.priority <= bindparam("top"),
+        or_(jobs.c.priority < bindparam("below"), jobs.c.position > bindparam("after")),
+    )
     .order_by(jobs.c.priority.desc(), jobs.c.position)
     .limit(bindparam("count"))
-    .offset(bindparam("skip")),
+    .offset(literal_column("0")),
     "of",
+    "top",
+    "below",
+    "after",
     "count",
-    "skip",
 )
-_START = Statement(
-    update(jobs)
-    .where(jobs.c.seq == bindparam("which"))
-    .ordered_values(
-        (jobs.c.state, literal_column("'running'")),
-        (jobs.c.token, jobs.c.token + literal_column("1")),
-        (jobs.c.attempt, jobs.c.attempt + literal_column("1")),
-        (jobs.c.executor_id, bindparam("owner")),
-        (jobs.c.lease_until, bindparam("until")),
-        (jobs.c.started_at, bindparam("at")),
+_TAKE = Keyed(lambda keys: select(*WHOLE).where(jobs.c.seq.in_(keys), is_ready).with_for_update(skip_locked=True))
+_START = Keyed(
+    lambda keys: (
+        update(jobs)
+        .where(jobs.c.seq.in_(keys))
+        .ordered_values(
+            (jobs.c.state, literal_column("'running'")),
+            (jobs.c.token, jobs.c.token + literal_column("1")),
+            (jobs.c.attempt, jobs.c.attempt + literal_column("1")),
+            (jobs.c.executor_id, bindparam("owner")),
+            (jobs.c.lease_until, bindparam("until")),
+            (jobs.c.started_at, bindparam("at")),
+        )
     ),
     "owner",
     "until",
     "at",
-    "which",
 )
 _CAPACITIES = Statement(select(limits.c.name, limits.c.capacity))
+_LOCK_CAPACITIES = Keyed(
+    lambda keys: select(limits.c.name).where(limits.c.name.in_(keys)).order_by(limits.c.name).with_for_update()
+)
 _USED = Statement(select(jobs.c.lane, func.count()).where(is_running).group_by(jobs.c.lane))
 
-Head = Values  # of `WHOLE`
+_FAR = 2**62
+
+
+class Head(NamedTuple):
+    """A ready job in its lane's line."""
+
+    seq: int
+    priority: int
+    position: int
 
 
 def claim(database: Database, executor_id: str, want: Want) -> Claimed:
-    clock = database.dialect.clock
+    clock, dialect = database.dialect.clock, database.dialect
     with database.read() as link:
         ahead, now = due.Ahead(link), clock()
         if not ahead.due(now) and not (ahead.ready and _fitting(link, database, want)):
             return Claimed(rows=[], now=now, next_at=ahead.run_at)
+
+    def work(link: Link) -> tuple[due.Brought, int, list[model.Row]]:
+        dialect.lock_capacities(link, alone=False)
+        now = clock()
+        brought = due.apply(link, database, now)
+        return brought, now, [] if brought.more else _start(link, database, executor_id, want, now)
+
     expired: list[model.Row] = []
     while True:
-        with database.write(lasting=False) as link:
-            now = clock()
-            ahead = due.apply(link, database, now, expired)
-            if ahead.due(now):
-                continue
-            rows = _start(link, database, executor_id, want, now)
-        return Claimed(rows=rows, now=now, next_at=ahead.run_at, expired=expired)
+        # A crash of the machine ends the executors with a file, but not those of a server: a claim that
+        # it forgot would be given again, and two runs had the same token.
+        brought, now, rows = database.write(work, lasting=not dialect.alone)
+        expired += brought.expired
+        if not brought.more:
+            return Claimed(rows=rows, now=now, next_at=brought.ahead.run_at, expired=expired)
 
 
 def claim_within(link: Link, database: Database, executor_id: str, want: Want) -> Claimed:
     """A claim as part of another write. If time has brought something, the next claim sees to it."""
+    database.dialect.lock_capacities(link, alone=False)
     ahead, now = due.Ahead(link), database.dialect.clock()
     rows = [] if ahead.due(now) else _start(link, database, executor_id, want, now)
     return Claimed(rows=rows, now=now, next_at=ahead.run_at)
@@ -96,22 +110,41 @@ def _start(link: Link, database: Database, executor_id: str, want: Want, now: in
     lanes = _fitting(link, database, want)
     if not lanes:
         return []
-    heads = list(_choose(link, lanes, want, Room(link, database, lanes)))
+    room = Room(link, database, lanes)
+    taken = _take(link, [lane for lane in lanes if room.fits(lane)], want, room)
     until = now + want.lease
-    link.run_many(_START, [(executor_id, until, now, head[SEQ]) for head in heads])
+    link.run_among(_START, [values[SEQ] for values in taken], executor_id, until, now)
     started = [
         changed(
-            head,
+            values,
             state="running",
-            token=head[TOKEN] + 1,
-            attempt=head[ATTEMPT] + 1,
+            token=values[TOKEN] + 1,
+            attempt=values[ATTEMPT] + 1,
             executor_id=executor_id,
             lease_until=until,
             started_at=now,
         )
-        for head in heads
+        for values in taken
     ]
     return to_rows(link, database.lanes, started)
+
+
+def _take(link: Link, lanes: Sequence[Lane], want: Want, room: Room) -> list[Values]:
+    """The best jobs, locked. Those that another claim locks first are passed over, and only those
+    that are taken are locked: else the others would overlook jobs that nobody takes."""
+    gone: set[int] = set()
+    while lanes:
+        chosen = list(_choose(link, lanes, want, room, gone))
+        found = {values[SEQ]: values for values in link.among(_TAKE, [head.seq for head, _ in chosen])}
+        missing = {
+            head.seq
+            for head, lane in chosen
+            if head.seq not in found or (found[head.seq][LANE], found[head.seq][PRIORITY]) != (lane.id, head.priority)
+        }
+        if not missing:
+            return [found[head.seq] for head, _ in chosen]
+        gone |= missing
+    return []
 
 
 def _fitting(link: Link, database: Database, want: Want) -> list[Lane]:
@@ -131,27 +164,28 @@ def _suits(lane: Lane, want: Want) -> bool:
     )
 
 
-def _choose(link: Link, lanes: Sequence[Lane], want: Want, room: Room) -> Iterator[Head]:
+def _choose(
+    link: Link, lanes: Sequence[Lane], want: Want, room: Room, gone: Container[int]
+) -> Iterator[tuple[Head, Lane]]:
     """The jobs to start, best first: the lanes' lines are merged by (priority, position)."""
-    portion = max(1, min(want.count, 2 * want.count // len(lanes)))
+    free = room.copy()
     waiting = []
-    for lane in lanes:
-        line = _line(link, lane, portion)
-        if room.fits(lane) and (head := next(line, None)):
+    for lane, line in _lines(link, lanes, want, gone):
+        if head := next(line, None):
             waiting.append((_place(head), head, lane, line))
     heapify(waiting)  # places differ, so that nothing behind them is compared
     slots, count = want.slots, want.count
     while waiting and count > 0:
         _, head, lane, line = waiting[0]
-        if not room.fits(lane):
+        if not free.fits(lane):
             heappop(waiting)
             continue
         if lane.slots > slots:
             return  # the free slots are kept for it: else lighter ones would starve it
         slots -= lane.slots
         count -= 1
-        room.occupy(lane)
-        yield head
+        free.occupy(lane)
+        yield head, lane
         following = next(line, None) if count else None
         if following:
             heapreplace(waiting, (_place(following), following, lane, line))
@@ -160,18 +194,27 @@ def _choose(link: Link, lanes: Sequence[Lane], want: Want, room: Room) -> Iterat
 
 
 def _place(head: Head) -> tuple[int, int]:
-    return -head[PRIORITY], head[POSITION]
+    return -head.priority, head.position
 
 
-def _line(link: Link, lane: Lane, portion: int) -> Iterator[Head]:
-    """The ready jobs of a lane, read a portion at a time: of many lanes most give one or two."""
-    skip = 0
+def _lines(
+    link: Link, lanes: Sequence[Lane], want: Want, gone: Container[int]
+) -> Iterator[tuple[Lane, Iterator[Head]]]:
+    """The ready jobs of each lane, read a portion at a time: of many lanes most give one or two."""
+    portion = max(1, min(want.count, 2 * want.count // len(lanes)))
+    begins = link.all_of(_LINE, [(lane.id, _FAR, _FAR, -_FAR, portion) for lane in lanes])
+    for lane, begin in zip(lanes, begins, strict=True):
+        yield lane, _line(link, lane, [Head(*found) for found in begin], portion, gone)
+
+
+def _line(link: Link, lane: Lane, heads: list[Head], portion: int, gone: Container[int]) -> Iterator[Head]:
     while True:
-        found = link.all(_LINE, lane.id, portion, skip)
-        yield from found
-        skip += portion
-        if len(found) < portion:
+        yield from (head for head in heads if head.seq not in gone)
+        if len(heads) < portion:
             return
+        last = heads[-1]
+        following = link.all(_LINE, lane.id, last.priority, last.priority, last.position, portion)
+        heads = [Head(*found) for found in following]
 
 
 class Room:
@@ -180,11 +223,18 @@ class Room:
 
     def __init__(self, link: Link, database: Database, lanes: Iterable[Lane]) -> None:
         self._free = capacities(link)
-        if not any(set(self._free) & demands(lane).keys() for lane in lanes):
+        counted = {name for lane in lanes for name in demands(lane) if name in self._free}
+        if not counted:
             return  # nothing that these jobs hold is counted: spare the count
+        link.among(_LOCK_CAPACITIES, sorted(counted))  # so that two claims do not give the same units
         running: dict[int, int] = dict(link.all(_USED))
         for key, lane in read_lanes(link, database.lanes, running).items():
             self._take(lane, running[key])
+
+    def copy(self) -> Room:
+        twin = Room.__new__(Room)
+        twin._free = dict(self._free)
+        return twin
 
     def fits(self, lane: Lane) -> bool:
         """Whether one more job of the lane may run. Only a queue is unlimited unless set."""

@@ -1,32 +1,37 @@
-"""The connections: one that writes, kept for good, and a few that read.
-
-Writes of one process queue at a lock in memory, so that its threads do not poll the database's
-own lock; between processes the dialect waits. Every error of the driver leaves here translated.
-"""
+"""The connections and transactions. Every error of the driver leaves here translated."""
 
 from __future__ import annotations
 
+import random
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
-from sqlalchemy import Engine, bindparam, insert, inspect, select
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from ostinato.errors import StoreCorrupt, StoreUnavailable
+from ostinato.errors import StoreUnavailable
+from ostinato_sql import migrations
 from ostinato_sql.dialect import Dialect
 from ostinato_sql.link import Link
+from ostinato_sql.pool import Pool
 from ostinato_sql.rows import Lane
-from ostinato_sql.statement import Statement
-from ostinato_sql.tables import SCHEMA_VERSION, meta, metadata
 
-_IDLE = 4  # reading connections that are kept while nobody uses them
-_ADD_META = Statement(insert(meta), "name", "value")
-_META = Statement(select(meta.c.value).where(meta.c.name == bindparam("wanted")), "wanted")
+T = TypeVar("T")
+
+_IDLE = 4  # connections that are kept while nobody uses them
+_MOST = 10  # connections to a server; a store is one of many clients
+_TRIES = 8  # of a transaction that loses against others
 
 
 class Database:
-    """``lanes`` remembers lanes that are committed (or in the transaction that is being written)."""
+    """``lanes`` remembers lanes that are committed.
+
+    Where only one connection can write at a time, that one is kept for good, and the writes of
+    this process queue in memory, so that its threads do not poll the database's own lock.
+    """
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
@@ -35,10 +40,16 @@ class Database:
         """How many transactions this process has written through here."""
         self._errors: tuple[type[Exception], ...] = (*dialect.errors, SQLAlchemyError)
         self._engine: Engine | None = None
-        self._writer: Link | None = None
         self._lock = threading.Lock()
-        self._readers: list[Link] = []
-        self._readers_lock = threading.Lock()
+        self._make_pools()
+
+    def _make_pools(self) -> None:
+        self._readers = self._writers = Pool(self._connect, None if self.dialect.alone else _MOST, _IDLE)
+        if self.dialect.alone:
+            self._writers = Pool(self._connect, 1, 1)
+
+    def _connect(self) -> Link:
+        return Link(self.dialect, self.engine)
 
     @property
     def engine(self) -> Engine:
@@ -47,52 +58,41 @@ class Database:
             raise StoreUnavailable(f"The store at {self.dialect.place} is not open. Call open() before any other verb.")
         return engine
 
-    def open(self) -> None:
+    def open(self, *, prepare: bool = True) -> None:
+        """``prepare``: see to it that the tables are there and of the version that is known here."""
         with self._lock:
             if self._engine is not None:
                 return
+            self._make_pools()
             self._engine = self.dialect.connect()
         try:
-            with self.read() as link:
-                known = inspect(link.core).has_table(meta.name)
-            if not known:
-                self._create()
-            self._verify()
+            if prepare and (found := self.version()) != migrations.NEWEST:
+                migrations.check_allowed(self.dialect, found)
+                self.migrate()
         except BaseException:
             self.close()
             raise
 
-    def _create(self) -> None:
-        with self.write() as link:
-            if not inspect(link.core).has_table(meta.name):  # another process may have been first
-                metadata.create_all(link.core)
-                link.run(_ADD_META, "schema", str(SCHEMA_VERSION))
+    def migrate(self) -> None:
+        self.write(lambda link: migrations.migrate(link, self.dialect))
 
-    def _verify(self) -> None:
+    def version(self) -> int | None:
         with self.read() as link:
-            version = link.first(_META, "schema")
-        if version != (str(SCHEMA_VERSION),):
-            raise StoreCorrupt(
-                f"The store at {self.dialect.place} has schema version {version and version[0]}, but this Ostinato "
-                f"reads version {SCHEMA_VERSION}: it was written by a newer release. "
-                "Upgrade with: pip install -U ostinato."
-            )
+            return migrations.version(link, self.dialect)
 
     def close(self) -> None:
         with self._lock:
-            with self._readers_lock:
-                self._engine = None
-                idle, self._readers = self._readers, []
-            for link in idle:
-                link.close()
-            self._let_go()
+            self._engine = None
+        self._writers.close()
+        self._readers.close()
 
     @contextmanager
     def read(self, *, snapshot: bool = False) -> Iterator[Link]:
         """``snapshot``: all statements see the same moment. Else each sees its own."""
+        self._check_open()
         link = None
         try:
-            link = self._borrow()
+            link = self._readers.borrow()
             if snapshot:
                 self.dialect.snapshot(link)
             yield link
@@ -100,55 +100,58 @@ class Database:
                 link.commit()
         except self._errors as error:
             if link is not None:
-                link.close()
+                self._readers.drop(link)
             raise self.dialect.translate(error) from error
         except BaseException:
             if link is not None:
-                link.close()
+                self._readers.drop(link)
             raise
-        self._give_back(link)
+        self._readers.give_back(link)
 
-    def _borrow(self) -> Link:
-        engine = self.engine
-        with self._readers_lock:
-            if self._readers:
-                return self._readers.pop()
-        return Link(self.dialect, engine)
+    def _check_open(self) -> None:
+        _ = self.engine
 
-    def _give_back(self, link: Link) -> None:
-        with self._readers_lock:
-            if self._engine is not None and len(self._readers) < _IDLE:
-                self._readers.append(link)
-                return
-        link.close()
-
-    @contextmanager
-    def write(self, *, lasting: bool = True) -> Iterator[Link]:
-        """One transaction: committed at the end, undone by any error.
+    def write(self, work: Callable[[Link], T], *, lasting: bool = True) -> T:
+        """One transaction: committed at the end of the work, undone by any error. If others win a race
+        against it, the work is done anew, so that it must leave nothing behind but its answer.
 
         ``lasting`` False: it need not survive a crash of the machine (that of a process it does),
         because what it says is void then anyway: a claim or lease of an executor that died with it.
         """
-        with self._lock:
+        tries = 1
+        while True:
             try:
-                link = self._writer
-                if link is None:
-                    link = self._writer = Link(self.dialect, self.engine)
-                self.dialect.begin(link, lasting)
-                yield link
-                self.writes += 1  # before the commit: who sees the change must see this too
-                link.commit()
+                return self._write_once(work, lasting)
             except self._errors as error:
-                self._let_go()
-                raise self.dialect.translate(error) from error
-            except BaseException:
-                self._let_go()
-                raise
+                if tries == _TRIES or not self.dialect.lost_a_race(error):
+                    raise self.dialect.translate(error) from error
+            time.sleep(random.uniform(0, 0.005) * tries)  # noqa: S311 - so that they do not meet again
+            tries += 1
 
-    def _let_go(self) -> None:
-        """Drop the writing connection, and with it whatever it began: after an error the next
-        write starts on a fresh one, whatever state the driver left the old one in."""
-        link, self._writer = self._writer, None
-        self.lanes.clear()
-        if link is not None:
-            link.close()
+    def _write_once(self, work: Callable[[Link], T], lasting: bool) -> T:
+        link = self._begin(lasting)
+        try:
+            answer = work(link)
+            self.writes += 1  # before the commit: who sees the change must see this too
+            link.commit()
+        except BaseException:
+            self._writers.drop(link)
+            raise
+        self._writers.give_back(link)
+        return answer
+
+    def _begin(self, lasting: bool) -> Link:
+        """Once more on a fresh connection if a kept one turns out to be dead: nothing was done yet."""
+        self._check_open()
+        for last in (False, True):
+            link = self._writers.borrow()
+            try:
+                self.dialect.begin(link, lasting)
+                link.writing = True
+                return link
+            except BaseException as error:
+                self._writers.drop(link)
+                self._writers.forget()
+                if last or self.dialect.alone or not isinstance(error, self._errors):
+                    raise
+        raise AssertionError("not reached")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, ColumnElement, Update, bindparam, literal_column, select, update
+from sqlalchemy import BindParameter, ColumnElement, Select, Update, and_, bindparam, literal_column, select, update
 from sqlalchemy.sql.selectable import ScalarSelect
 
 from ostinato.model import HIGH, Row
 from ostinato_sql.database import Database
+from ostinato_sql.dialect import Dialect
 from ostinato_sql.link import Link
 from ostinato_sql.rows import WHOLE, to_rows
 from ostinato_sql.statement import Keyed, Statement, at_most
@@ -24,10 +25,10 @@ def _first(column: ColumnElement[int], where: ColumnElement[bool]) -> ScalarSele
 
 
 _AHEAD = Statement(
-    select(
+    lambda dialect: select(
         at_most(1, select(jobs.c.seq).where(is_ready)).scalar_subquery(),
         _first(jobs.c.run_at, is_scheduled),
-        _first(jobs.c.promote_at, may_rise),
+        _first(dialect.rising, and_(may_rise, dialect.rising.is_not(None))),
         _first(jobs.c.expires_at, may_expire),
     )
 )
@@ -44,14 +45,20 @@ class Ahead:
         return any(at is not None and at <= now for at in (self.run_at, self.promote_at, self.expires_at))
 
 
-def _portion(column: ColumnElement[int], where: ColumnElement[bool]) -> Statement:
-    chosen = select(jobs.c.seq).where(where, column <= bindparam("now")).order_by(column)
-    return Statement(at_most(PORTION, chosen), "now")
+def _portion(column: Callable[[Dialect], ColumnElement[int]], where: ColumnElement[bool]) -> Statement:
+    """Those that somebody else is moving at this moment are left to him."""
+
+    def write(dialect: Dialect) -> Select[Any]:
+        at = column(dialect)
+        chosen = select(jobs.c.seq).where(where, at.is_not(None), at <= bindparam("now")).order_by(at)
+        return at_most(PORTION, chosen).with_for_update(skip_locked=True)
+
+    return Statement(write, "now")
 
 
-_EXPIRING = _portion(jobs.c.expires_at, may_expire)
-_RISING = _portion(jobs.c.promote_at, may_rise)
-_COMING = _portion(jobs.c.run_at, is_scheduled)
+_EXPIRING = _portion(lambda dialect: jobs.c.expires_at, may_expire)
+_RISING = _portion(lambda dialect: dialect.rising, may_rise)
+_COMING = _portion(lambda dialect: jobs.c.run_at, is_scheduled)
 _EXPIRED = Keyed(lambda keys: select(*WHOLE).where(jobs.c.seq.in_(keys)).order_by(jobs.c.seq))
 
 
@@ -64,14 +71,25 @@ _RISE = Keyed(_change(priority=literal_column(str(HIGH))))
 _COME = Keyed(_change(state=literal_column("'ready'")))
 
 
-def apply(link: Link, database: Database, now: int, expired: list[Row]) -> Ahead:
-    """Apply what is due, at most a portion of each kind; what is still ahead."""
+class Brought(NamedTuple):
+    """What time has brought: ``more`` of it is left, for another transaction."""
+
+    ahead: Ahead
+    expired: list[Row]
+    more: bool
+
+
+def apply(link: Link, database: Database, now: int) -> Brought:
+    """Apply what is due, at most a portion of each kind."""
     ahead = Ahead(link)
     if not ahead.due(now):
-        return ahead
+        return Brought(ahead, [], False)
     seqs = [seq for (seq,) in link.all(_EXPIRING, now)]
     link.run_among(_EXPIRE, seqs, now)
-    expired += to_rows(link, database.lanes, link.among(_EXPIRED, seqs))
+    expired = to_rows(link, database.lanes, link.among(_EXPIRED, seqs))
+    most = len(seqs)
     for which, change in ((_RISING, _RISE), (_COMING, _COME)):
-        link.run_among(change, [seq for (seq,) in link.all(which, now)])
-    return Ahead(link)
+        seqs = [seq for (seq,) in link.all(which, now)]
+        link.run_among(change, seqs)
+        most = max(most, len(seqs))
+    return Brought(Ahead(link), expired, most == PORTION)

@@ -16,7 +16,7 @@ from ostinato.model import FINAL, Attempt, State
 from ostinato.storage import Count, JobQuery, Page
 from ostinato_sql.database import Database
 from ostinato_sql.link import Link
-from ostinato_sql.rows import ATTEMPT_COLUMNS, SEQ, WHOLE, read_lanes, to_attempt, to_rows
+from ostinato_sql.rows import ATTEMPT_COLUMNS, SEQ, WHOLE, read_lanes, tag_key, to_attempt, to_rows
 from ostinato_sql.statement import Keyed, Statement, at_most
 from ostinato_sql.tables import attempts, has_ended, in_state, jobs, lanes, tags
 
@@ -75,7 +75,7 @@ def _search(link: Link, query: JobQuery) -> Iterable[Sequence[Any]]:
         ids = list(dict.fromkeys(query.ids))
         some = [ids[at : at + _SEVERAL] for at in range(0, len(ids), _SEVERAL)]
         lists = [each.where(jobs.c.id.in_(portion)) for each in lists for portion in some]
-    found = [link.core.execute(each.limit(query.limit + 1)).all() for each in lists]
+    found = [link.composed(each.limit(query.limit + 1)) for each in lists]
     return merge(*found, key=_seq, reverse=not query.oldest_first)
 
 
@@ -89,7 +89,7 @@ def _filtered(query: JobQuery) -> Select[Any]:
     if query.queues:
         chosen = chosen.where(jobs.c.lane.in_(select(lanes.c.id).where(lanes.c.queue.in_(query.queues))))
     if query.tag is not None:
-        chosen = chosen.where(jobs.c.seq.in_(select(tags.c.job).where(tags.c.tag == query.tag)))
+        chosen = chosen.where(jobs.c.seq.in_(select(tags.c.job).where(tags.c.tag == tag_key(query.tag))))
     if query.executor_id is not None:
         chosen = chosen.where(jobs.c.executor_id == query.executor_id)
     if query.ended_before is not None:

@@ -29,7 +29,14 @@ class Held(Struct):
     reason: str
 
 
-_HELD = Keyed(lambda keys: select(*[jobs.c[name] for name in Held.__struct_fields__]).where(jobs.c.id.in_(keys)))
+_HELD = Keyed(
+    lambda keys: (
+        select(*[jobs.c[name] for name in Held.__struct_fields__])
+        .where(jobs.c.id.in_(keys))
+        .order_by(jobs.c.seq)  # all who lock several jobs do so in this order, and none waits for ever
+        .with_for_update()
+    )
+)
 _APPLIED = Keyed(lambda keys: select(attempts.c.job, attempts.c.token).where(attempts.c.job.in_(keys)))
 _NAMES = ("state", "priority", "run_at", "charged", "deaths", "ended_at", "reason", "result", "error")
 _LEAVE = Statement(

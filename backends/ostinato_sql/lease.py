@@ -17,25 +17,32 @@ from ostinato_sql.statement import Keyed, Statement, at_most
 from ostinato_sql.tables import attempts, executors, is_running, jobs, notes
 
 _DAY = 86_400 * SECOND
-_HELD = Keyed(
-    lambda keys: select(jobs.c.id, jobs.c.token, jobs.c.seq, jobs.c.cancelling).where(jobs.c.id.in_(keys), is_running)
-)
-_EXTEND = Statement(
-    update(jobs).where(jobs.c.seq == bindparam("which")).ordered_values((jobs.c.lease_until, bindparam("until"))),
+
+
+def _running(keys: Sequence[Any]) -> Select[Any]:
+    found = select(jobs.c.id, jobs.c.token, jobs.c.seq, jobs.c.cancelling)
+    return found.where(jobs.c.id.in_(keys), is_running).order_by(jobs.c.seq)
+
+
+_HELD = Keyed(_running)
+_LOCK = Keyed(lambda keys: _running(keys).with_for_update())
+_LOCK_FREE = Keyed(lambda keys: _running(keys).with_for_update(skip_locked=True))
+_EXTEND = Keyed(
+    lambda keys: update(jobs).where(jobs.c.seq.in_(keys)).ordered_values((jobs.c.lease_until, bindparam("until"))),
     "until",
-    "which",
 )
-_TAKE_OVER = Statement(
-    update(jobs)
-    .where(jobs.c.seq == bindparam("which"))
-    .ordered_values(
-        (jobs.c.token, jobs.c.token + literal_column("1")),
-        (jobs.c.executor_id, bindparam("owner")),
-        (jobs.c.lease_until, bindparam("until")),
+_TAKE_OVER = Keyed(
+    lambda keys: (
+        update(jobs)
+        .where(jobs.c.seq.in_(keys))
+        .ordered_values(
+            (jobs.c.token, jobs.c.token + literal_column("1")),
+            (jobs.c.executor_id, bindparam("owner")),
+            (jobs.c.lease_until, bindparam("until")),
+        )
     ),
     "owner",
     "until",
-    "which",
 )
 
 
@@ -60,6 +67,13 @@ _LISTED = Statement(
     "since",
 )
 _NOTE = Statement(lambda dialect: dialect.insert_or_replace(notes), *notes.c.keys())
+_ENDED = Statement(
+    select(attempts.c.number)
+    .join(jobs, jobs.c.seq == attempts.c.job)
+    .where(jobs.c.id == bindparam("whose"), attempts.c.number == bindparam("which")),
+    "whose",
+    "which",
+)
 _NOTE_LOG = Statement(
     update(attempts)
     .where(
@@ -73,18 +87,20 @@ _NOTE_LOG = Statement(
 )
 
 
-def _held(link: Link, ids: Sequence[str]) -> dict[Fence, tuple[int, bool]]:
+def _held(link: Link, ids: Sequence[str], how: Keyed) -> dict[Fence, tuple[int, bool]]:
     """The fences of those of the jobs that run, with ``seq`` and whether a cancel was asked for."""
-    found = link.among(_HELD, ids)
+    found = link.among(how, ids)
     return {Fence(job_id, token): (seq, bool(cancelling)) for job_id, token, seq, cancelling in found}
 
 
-def renew(
-    link: Link, database: Database, executor: ExecutorInfo, fences: Sequence[Fence], lease: int, now: int
-) -> Renewal:
-    held = _held(link, [fence.job_id for fence in fences])
+def renew(link: Link, executor: ExecutorInfo, fences: Sequence[Fence], lease: int, now: int) -> Renewal:
+    held = _held(link, [fence.job_id for fence in fences], _LOCK_FREE)
     if lease:
-        link.run_many(_EXTEND, [(now + lease, held[fence][0]) for fence in dict.fromkeys(fences) if fence in held])
+        link.run_among(_EXTEND, [held[fence][0] for fence in fences if fence in held], now + lease)
+    # Those that are being written at this moment are not waited for: a finish that takes long must
+    # not cost the other runs their leases. They are extended the next time, if they still run.
+    held |= _held(link, [fence.job_id for fence in fences if fence not in held], _HELD)
+    if lease:
         known = msgspec.structs.replace(executor, seen_at=now, lease_until=now + lease)
         link.run(_SIGN, known.id, known.lease_until, msgspec.json.encode(known).decode())
     else:
@@ -113,9 +129,9 @@ def _decode(found: Sequence[tuple[Any, ...]]) -> list[ExecutorInfo]:
 
 
 def rescue(link: Link, database: Database, executor_id: str, want: Rescue, now: int) -> list[Row]:
-    found = link.core.execute(_orphaned(want, now, *WHOLE).limit(want.count)).all()
+    found = link.composed(_orphaned(want, now, *WHOLE).limit(want.count).with_for_update(skip_locked=True))
     until = now + want.lease
-    link.run_many(_TAKE_OVER, [(executor_id, until, row[SEQ]) for row in found])
+    link.run_among(_TAKE_OVER, [row[SEQ] for row in found], executor_id, until)
     # The rows tell the former owner: that is who lost them.
     taken = [changed(row, token=row[TOKEN] + 1, lease_until=until) for row in found]
     return to_rows(link, database.lanes, taken)
@@ -123,7 +139,7 @@ def rescue(link: Link, database: Database, executor_id: str, want: Rescue, now: 
 
 def orphans(link: Link, want: Rescue, now: int) -> bool:
     """Whether there is anything to rescue, without a writing transaction."""
-    return link.core.scalar(_orphaned(want, now, jobs.c.seq).limit(1)) is not None
+    return bool(link.composed(_orphaned(want, now, jobs.c.seq).limit(1)))
 
 
 def _orphaned(want: Rescue, now: int, *columns: Any) -> Select[Any]:
@@ -132,13 +148,16 @@ def _orphaned(want: Rescue, now: int, *columns: Any) -> Select[Any]:
 
 
 def note(link: Link, told: Sequence[Note]) -> list[bool]:
-    held = _held(link, [one.job_id for one in told if one.key != "log"])
+    held = _held(link, [one.job_id for one in told if one.key != "log"], _LOCK)
     return [
-        link.run(_NOTE_LOG, one.value, one.job_id, one.attempt) > 0
-        if one.key == "log"
-        else _note_run(link, held.get(Fence(one.job_id, one.token)), one)
+        _note_log(link, one) if one.key == "log" else _note_run(link, held.get(Fence(one.job_id, one.token)), one)
         for one in told
     ]
+
+
+def _note_log(link: Link, one: Note) -> bool:
+    link.run(_NOTE_LOG, one.value, one.job_id, one.attempt)
+    return link.first(_ENDED, one.job_id, one.attempt) is not None
 
 
 def _note_run(link: Link, run: tuple[int, bool] | None, one: Note) -> bool:

@@ -22,6 +22,7 @@ from ostinato_sql.rows import (
     lane_values,
     loaded_values,
     new_row,
+    tag_key,
 )
 from ostinato_sql.statement import Keyed, Statement
 from ostinato_sql.tables import attempts, jobs, lanes, notes, tags, ticks
@@ -81,7 +82,7 @@ def _insert(link: Link, database: Database, batch: Sequence[Job], now: int) -> l
     if link.run_many(_INSERT, rows) < len(rows):  # some ids were known
         created = {stored for (stored,) in link.among(_STORED, ids)}
     tagged = [(at, job.tags) for at, job in enumerate(batch, first) if job.tags and at in created]
-    link.run_many(_INSERT_TAGS, [(tag, at) for at, names in tagged for tag in dict.fromkeys(names)])
+    link.run_many(_INSERT_TAGS, [(tag_key(tag), at) for at, names in tagged for tag in dict.fromkeys(names)])
     unique.take(link, [(job.unique, at) for at, job in enumerate(batch, first) if at in created])
     return [Posted(job_id, at in created) for at, job_id in enumerate(ids, first)]
 
@@ -93,7 +94,7 @@ def _replace(link: Link, database: Database, seq: int, job: Job, now: int) -> No
     values = dict(zip(NEW_COLUMNS, new_row(job, job.id, seq, lane.id, now), strict=True))
     link.run(_REPLACE, *(values[name] for name in _REPLACED), seq)
     link.run(_FORGET_TAGS, seq)
-    link.run_many(_INSERT_TAGS, [(tag, seq) for tag in dict.fromkeys(job.tags)])
+    link.run_many(_INSERT_TAGS, [(tag_key(tag), seq) for tag in dict.fromkeys(job.tags)])
 
 
 def load(link: Link, database: Database, records: Sequence[Record], now: int) -> list[bool]:
@@ -117,10 +118,10 @@ def _keyless(job: Job) -> Job:
 
 
 def _add_lanes(link: Link, database: Database, used: set[Lane]) -> None:
-    new = [lane for lane in used if lane.id not in database.lanes]
+    new = {lane.id: lane for lane in used if lane.id not in database.lanes}
     if new:
-        link.run_many(_INSERT_LANES, [lane_values(lane) for lane in new])
-        database.lanes.update({lane.id: lane for lane in new})
+        link.run_many(_INSERT_LANES, [lane_values(new[key]) for key in sorted(new)])
+        link.keep(lambda: database.lanes.update(new))
 
 
 def insert_tick(link: Link, schedule: str, due: int) -> bool:

@@ -58,7 +58,9 @@ def read_lanes(link: Link, known: dict[int, Lane], ids: Iterable[int]) -> dict[i
     """The lanes of these ids; ``known`` remembers them, up to a bound."""
     if len(known) > _REMEMBERED:
         known.clear()
-    found, missing = {}, []
+    found: dict[int, Lane] = {}
+    read: dict[int, Lane] = {}
+    missing = []
     for key in set(ids):
         lane = known.get(key)
         if lane is None:
@@ -67,9 +69,21 @@ def read_lanes(link: Link, known: dict[int, Lane], ids: Iterable[int]) -> dict[i
             found[key] = lane
     for key, queue, task, version, slots, holds in link.among(_LANES, missing):
         pairs = msgspec.json.decode(holds, type=tuple[tuple[str, int], ...])
-        found[key] = known[key] = Lane(key, queue, task, version, slots, pairs)
-    return found
+        read[key] = Lane(key, queue, task, version, slots, pairs)
+    if read:
+        link.keep(lambda: known.update(read))
+    return {**found, **read}
 
+
+def tag_key(tag: str) -> str:
+    """A tag as it is looked up. Long ones are cut, with a hash of the whole: indexes do not take them."""
+    if len(tag) <= _LONGEST_TAG:
+        return tag
+    whole = hashlib.blake2b(tag.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+    return f"{tag[: _LONGEST_TAG - 41]}#{whole}"
+
+
+_LONGEST_TAG = 255
 
 NEW_COLUMNS = (
     "seq",

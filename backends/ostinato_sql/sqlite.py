@@ -12,18 +12,19 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from sqlalchemy import ColumnElement, Engine, Insert, Table, create_engine, func, select
 from sqlalchemy import Dialect as Core
-from sqlalchemy import Engine, Insert, Table, create_engine, func, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from ostinato.errors import StoreCorrupt, StoreError, StoreUnavailable
-from ostinato_sql.dialect import Linked, Waker, values_of
+from ostinato_sql.dialect import READY_LANES, Linked, Waker, values_of
 from ostinato_sql.link import Link
+from ostinato_sql.naming import Naming
 from ostinato_sql.statement import Statement
 from ostinato_sql.tables import jobs
 from ostinato_sql.wake import FileWaker
@@ -43,10 +44,26 @@ def system_clock() -> int:
 
 class SqliteDialect:
     name = "sqlite"
+    alone = True
+    partial = True
+    ready_lanes = READY_LANES
+    own_tables: tuple[str, ...] = ()
+    table_end = ""
+    rising: ColumnElement[int] = jobs.c.promote_at
     core: Core = sqlite.dialect(paramstyle="qmark")
     errors: tuple[type[Exception], ...] = (sqlite3.Error,)
 
-    def __init__(self, path: str, synchronous: str = "FULL", clock: Callable[[], int] = system_clock) -> None:
+    def __init__(
+        self,
+        path: str,
+        synchronous: str = "FULL",
+        clock: Callable[[], int] = system_clock,
+        *,
+        naming: Naming = Naming(),  # noqa: B008 - a frozen value
+        migrates: bool = True,
+    ) -> None:
+        self.naming = naming
+        self.migrates = migrates
         self.place = os.path.abspath(path)
         self.durable = SYNCHRONOUS[synchronous]
         self.clock = clock
@@ -105,6 +122,28 @@ class SqliteDialect:
     def snapshot(self, link: Linked) -> None:
         link.cursor.execute("BEGIN")
 
+    def usable(self, driver: Any) -> bool:
+        return True
+
+    def lock_capacities(self, link: Linked, alone: bool) -> None:
+        """The writer is alone."""
+
+    def lock_schema(self, link: Linked) -> None:
+        """The writer is alone."""
+
+    def before_tables(self) -> list[str]:
+        return []
+
+    def run_many(self, cursor: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> int:
+        cursor.executemany(text, rows)
+        return int(cursor.rowcount)
+
+    def all_of(self, cursor: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
+        return [cursor.execute(text, values).fetchall() for values in rows]
+
+    def lost_a_race(self, error: BaseException) -> bool:
+        return False
+
     def reserve(self, link: Linked, count: int) -> int:
         """The writer is alone, so that the next free ones are his."""
         ((last,),) = link.all(_LAST)
@@ -115,7 +154,9 @@ class SqliteDialect:
 
     def insert_or_replace(self, table: Table) -> Insert:
         statement = sqlite.insert(table)
-        return statement.on_conflict_do_update(index_elements=table.primary_key, set_=values_of(table, statement))
+        return statement.on_conflict_do_update(
+            index_elements=table.primary_key, set_=values_of(table, statement.excluded)
+        )
 
     def translate(self, error: BaseException) -> StoreError:
         said = str(error.orig if isinstance(error, DBAPIError) else error)

@@ -5,13 +5,14 @@ Core's own way to run one costs more than SQLite needs for it; see `ostinato_sql
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import BindParameter, Executable, Insert, Select, bindparam, literal_column
 from sqlalchemy.sql.elements import ClauseElement
 
 from ostinato_sql.dialect import Dialect
+from ostinato_sql.naming import Naming
 
 _LENGTHS = (1, 8, 64, 512)  # of lists of keys; the last well below every database's limit
 
@@ -23,10 +24,10 @@ class Statement:
     def __init__(self, written: Executable | Callable[[Dialect], Executable], *names: str) -> None:
         self._written: Any = written
         self._names = names
-        self._texts: dict[str, str] = {}
+        self._texts: dict[tuple[str, Naming], str] = {}
 
     def text(self, dialect: Dialect) -> str:
-        return self._texts.get(dialect.name) or self._compile(dialect)
+        return self._texts.get((dialect.name, dialect.naming)) or self._compile(dialect)
 
     def _compile(self, dialect: Dialect) -> str:
         written = self._written if isinstance(self._written, ClauseElement) else self._written(dialect)
@@ -34,8 +35,15 @@ class Statement:
         compiled: Any = written.compile(dialect=dialect.core, column_keys=columns)
         if tuple(compiled.positiontup or ()) != self._names:
             raise TypeError(f"{compiled} takes {compiled.positiontup}, not {self._names}")
-        text = self._texts[dialect.name] = str(compiled)
+        text = self._texts[dialect.name, dialect.naming] = dialect.naming.apply(str(compiled))
         return text
+
+
+def text_of(chosen: Select[Any], dialect: Dialect) -> tuple[str, Sequence[Any]]:
+    """A query that is used once, with its values, as the driver takes them."""
+    compiled: Any = chosen.compile(dialect=dialect.core)
+    expanded = compiled.construct_expanded_state()
+    return dialect.naming.apply(expanded.statement), expanded.positional_parameters
 
 
 def at_most(count: int, chosen: Select[Any]) -> Select[Any]:

@@ -16,6 +16,7 @@ from ostinato.storage import (
     Count,
     JobQuery,
     Listener,
+    Migration,
     Note,
     Page,
     Posted,
@@ -24,9 +25,10 @@ from ostinato.storage import (
     Rescue,
     Want,
 )
-from ostinato_sql import change, claim, find, finish, lease, post
+from ostinato_sql import change, claim, find, finish, lease, migrations, post
 from ostinato_sql.database import Database
 from ostinato_sql.dialect import Dialect, Waker
+from ostinato_sql.link import Link
 from ostinato_sql.statement import Statement
 from ostinato_sql.tables import limits
 
@@ -42,10 +44,12 @@ class SqlStore:
         self._clock = dialect.clock
         self._dialect = dialect
         self._database = Database(dialect)
+        self._write = self._database.write
         self._waker: Waker | None = None
 
     def open(self) -> None:
         self._database.open()
+        self.durable = self._dialect.durable  # a server tells when it is asked
         if self._waker is None:
             self._waker = self._dialect.waker(self._database.engine, lambda: self._database.writes)
 
@@ -54,6 +58,22 @@ class SqlStore:
         if waker is not None:
             waker.close()
         self._database.close()
+
+    def migrate(self, *, run: bool = True) -> Migration:
+        """See `ostinato.storage.Migrates`."""
+        opened = self._waker is not None
+        self._database.open(prepare=False)
+        try:
+            found = self._database.version()
+            statements = migrations.statements(self._dialect, found)
+            if statements:
+                statements = [*self._dialect.before_tables(), *statements]
+            if run and statements:
+                self._database.migrate()
+            return Migration(found, migrations.NEWEST, statements)
+        finally:
+            if not opened:
+                self._database.close()
 
     def now(self) -> int:
         return self._clock()
@@ -68,16 +88,17 @@ class SqlStore:
     def post(self, jobs: Sequence[Job]) -> list[Posted]:
         if not jobs:
             return []
-        with self._database.write() as link:
-            answers = post.insert_jobs(link, self._database, jobs, self.now())
+        answers = self._write(lambda link: post.insert_jobs(link, self._database, jobs, self.now()))
         if any(posted.created for posted in answers):
             self._tell(["ready"])  # of scheduled ones too: they may come due before all others
         return answers
 
     def post_and_claim(self, jobs: Sequence[Job], executor_id: str, want: Want) -> tuple[list[Posted], Claimed]:
-        with self._database.write() as link:
+        def work(link: Link) -> tuple[list[Posted], Claimed]:
             answers = post.insert_jobs(link, self._database, jobs, self.now())
-            claimed = claim.claim_within(link, self._database, executor_id, want)
+            return answers, claim.claim_within(link, self._database, executor_id, want)
+
+        answers, claimed = self._write(work)
         taken = {row.job.id for row in claimed.rows}
         if any(posted.created and posted.id not in taken for posted in answers):
             self._tell(["ready"])
@@ -86,16 +107,18 @@ class SqlStore:
     def load(self, records: Sequence[Record]) -> list[bool]:
         if not records:
             return []
-        with self._database.write() as link:
-            answers = post.load(link, self._database, records, self.now())
+        answers = self._write(lambda link: post.load(link, self._database, records, self.now()))
         self._tell(["ready", "ended"])
         return answers
 
     def tick(self, schedule: str, due: int, jobs: Sequence[Job]) -> bool:
-        with self._database.write() as link:
+        def work(link: Link) -> bool:
             new = post.insert_tick(link, schedule, due)
             if new and jobs:
                 post.insert_jobs(link, self._database, jobs, self.now())
+            return new
+
+        new = self._write(work)
         if new and jobs:
             self._tell(["ready"])
         return new
@@ -103,9 +126,13 @@ class SqlStore:
     def limit(self, capacities: Mapping[str, int | None]) -> None:
         removed = [name for name, capacity in capacities.items() if capacity is None]
         values = [(name, value) for name, value in capacities.items() if value is not None]
-        with self._database.write() as link:
+
+        def work(link: Link) -> None:
+            self._dialect.lock_capacities(link, alone=True)
             link.run_many(_UNLIMIT, [(name,) for name in removed])
             link.run_many(_LIMIT, values)
+
+        self._write(work)
         self._tell(["ready"])
 
     def limits(self) -> dict[str, int]:
@@ -121,9 +148,11 @@ class SqlStore:
         return claimed
 
     def renew(self, executor: ExecutorInfo, fences: Sequence[Fence], lease_for: int) -> Renewal:
-        with self._database.write(lasting=False) as link:
+        def work(link: Link) -> tuple[bool, Renewal]:
             joins = lease.joins(link, executor, lease_for)
-            renewal = lease.renew(link, self._database, executor, fences, lease_for, self.now())
+            return joins, lease.renew(link, executor, fences, lease_for, self.now())
+
+        joins, renewal = self._database.write(work, lasting=False)
         if joins:
             self._tell(["orders"])  # the others want to know whom to look after
         return renewal
@@ -131,14 +160,12 @@ class SqlStore:
     def note(self, notes: Sequence[Note]) -> list[bool]:
         if not notes:
             return []
-        with self._database.write() as link:
-            return lease.note(link, notes)
+        return self._write(lambda link: lease.note(link, notes))
 
     def finish(self, ends: Sequence[tuple[Fence, End]]) -> list[bool]:
         if not ends:
             return []
-        with self._database.write() as link:
-            answers, told = finish.finish(link, self._database, ends, self.now())
+        answers, told = self._write(lambda link: finish.finish(link, self._database, ends, self.now()))
         self._tell(told)
         return answers
 
@@ -146,16 +173,16 @@ class SqlStore:
         with self._database.read() as link:
             if not lease.orphans(link, want, self.now()):
                 return []
-        with self._database.write(lasting=False) as link:
-            return lease.rescue(link, self._database, executor_id, want, self.now())
+        return self._database.write(
+            lambda link: lease.rescue(link, self._database, executor_id, want, self.now()), lasting=False
+        )
 
     # from outside
 
     def change(self, ids: Sequence[str], ask: Ask) -> list[Changed]:
         if not ids:
             return []
-        with self._database.write() as link:
-            answers, told = change.change(link, ids, ask, self.now())
+        answers, told = self._write(lambda link: change.change(link, ids, ask, self.now()))
         self._tell(told)
         return answers
 

@@ -21,14 +21,15 @@ from sqlalchemy import (
     Text,
     and_,
     literal_column,
+    text,
 )
-
-SCHEMA_VERSION = 2
+from sqlalchemy.dialects.mysql import LONGTEXT
 
 metadata = MetaData()
 
 Whole = BigInteger().with_variant(Integer(), "sqlite")  # SQLite's fast row key must be called INTEGER
-Name = String(255)
+Name = String(255).with_variant(Text(), "postgresql")
+Long = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
 
 
 def _count(name: str) -> Column[int]:
@@ -39,7 +40,7 @@ meta = Table(
     "ostinato_meta",
     metadata,
     Column("name", Name, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("value", Long, nullable=False),
 )
 
 # The key is a hash of the other columns, so that two processes agree on it without asking, and
@@ -48,11 +49,11 @@ lanes = Table(
     "ostinato_lanes",
     metadata,
     Column("id", Whole, primary_key=True, autoincrement=False),
-    Column("queue", Text, nullable=False),
-    Column("task", Text, nullable=False),
+    Column("queue", Long, nullable=False),
+    Column("task", Long, nullable=False),
     Column("version", Whole, nullable=False),
     Column("slots", Whole, nullable=False),
-    Column("holds", Text, nullable=False),
+    Column("holds", Long, nullable=False),
 )
 
 # ``priority``, ``run_at`` and ``expires_at`` are the ones in force; those that were asked for are
@@ -79,22 +80,22 @@ jobs = Table(
     Column("lease_until", Whole),
     Column("started_at", Whole),
     Column("ended_at", Whole),
-    Column("reason", Text, nullable=False, server_default=""),
+    Column("reason", Long, nullable=False, server_default=text("('')")),
     Column("kind", String(16), nullable=False),
     Column("front", Integer, nullable=False),
     Column("asked_priority", Whole, nullable=False),
     Column("asked_run_at", Whole, nullable=False),
     Column("asked_expires_at", Whole),
     Column("deadline", Whole),
-    Column("schedule", Text),
+    Column("schedule", Long),
     Column("tick", Whole),
     Column("parent", Name),
-    Column("uniqueness", Text),
-    Column("tags", Text, nullable=False),
-    Column("policy", Text, nullable=False),
-    Column("args", Text, nullable=False),
-    Column("result", Text),
-    Column("error", Text),
+    Column("uniqueness", Long),
+    Column("tags", Long, nullable=False),
+    Column("policy", Long, nullable=False),
+    Column("args", Long, nullable=False),
+    Column("result", Long),
+    Column("error", Long),
 )
 
 
@@ -116,20 +117,37 @@ may_expire = and_(
 )
 
 
-def _index(name: str, *columns: ColumnElement[object], only: ColumnElement[bool] | None = None) -> None:
+def _index(
+    name: str,
+    *columns: ColumnElement[object],
+    only: ColumnElement[bool] | None = None,
+    whole: tuple[ColumnElement[object], ...] = (),
+) -> None:
+    """``whole`` are the columns for databases whose indexes are always of ``only`` all rows."""
     where: dict[str, Any] = {} if only is None else {"sqlite_where": only, "postgresql_where": only}
-    Index(f"ostinato_{name}", *columns, unique=name == "id", **where)
+    Index(f"ostinato_{name}", *columns, unique=name == "id", info={"whole": False if where else None}, **where)
+    if whole:
+        Index(f"ostinato_{name}", *whole, info={"whole": True})
+
+
+def indexes_of(table: Table, whole: bool) -> list[Index]:
+    """Those for databases that have whole indexes only, or partial ones too."""
+    found = [index for index in table.indexes if index.info.get("whole") in (None, whole)]
+    return sorted(found, key=lambda index: str(index.name))
 
 
 _index("id", jobs.c.id)
-_index("ready", jobs.c.lane, jobs.c.priority.desc(), jobs.c.position, only=is_ready)
-_index("scheduled", jobs.c.run_at, only=is_scheduled)
-_index("running", jobs.c.lease_until, jobs.c.executor_id, jobs.c.lane, only=is_running)
+_line = (jobs.c.lane, jobs.c.priority.desc(), jobs.c.position)
+_index("ready", *_line, only=is_ready, whole=(jobs.c.state, *_line))
+_index("scheduled", jobs.c.run_at, only=is_scheduled, whole=(jobs.c.state, jobs.c.run_at))
+_run = (jobs.c.lease_until, jobs.c.executor_id, jobs.c.lane)
+_index("running", *_run, only=is_running, whole=(jobs.c.state, *_run))
 _index("rising", jobs.c.promote_at, only=may_rise)
-_index("expiring", jobs.c.expires_at, only=may_expire)
+_expiry = (jobs.c.ended_at, jobs.c.attempt, jobs.c.expires_at)
+_index("expiring", jobs.c.expires_at, only=may_expire, whole=_expiry)
 # Only of ended jobs: an index by state of all would look better to SQLite's planner than the ones
 # above, and then a claim would walk along the whole backlog.
-_index("final", jobs.c.state, jobs.c.seq, only=has_ended)
+_index("final", jobs.c.state, jobs.c.seq, only=has_ended, whole=(jobs.c.state, jobs.c.seq))
 _index("ended", jobs.c.ended_at, only=has_ended)
 
 attempts = Table(
@@ -142,13 +160,13 @@ attempts = Table(
     Column("outcome", String(16), nullable=False),
     Column("started_at", Whole, nullable=False),
     Column("ended_at", Whole, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("error", Text),
+    Column("reason", Long, nullable=False),
+    Column("error", Long),
     Column("exit_code", Whole),
     Column("signal", Whole),
     Column("cpu", Whole),
     Column("peak_memory", Whole),
-    Column("log", Text),
+    Column("log", Long),
     sqlite_with_rowid=False,
 )
 
@@ -157,7 +175,7 @@ notes = Table(
     metadata,
     Column("job", Whole, primary_key=True, autoincrement=False),
     Column("key", String(64), primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("value", Long, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -200,5 +218,5 @@ executors = Table(
     metadata,
     Column("id", Name, primary_key=True),
     Column("lease_until", Whole, nullable=False),
-    Column("info", Text, nullable=False),
+    Column("info", Long, nullable=False),
 )

@@ -29,7 +29,7 @@ _HOLDERS = Keyed(
 )
 _NOBODY = -1
 _COLUMNS = (jobs.c.seq, jobs.c.id, jobs.c.state, jobs.c.token, jobs.c.posted_at, jobs.c.uniqueness)
-_HOLDING = Keyed(lambda keys: select(*_COLUMNS).where(jobs.c.seq.in_(keys)))
+_HOLDING = Keyed(lambda keys: select(*_COLUMNS).where(jobs.c.seq.in_(keys)).order_by(jobs.c.seq).with_for_update())
 _KNOWN = Keyed(lambda keys: select(jobs.c.id).where(jobs.c.id.in_(keys)))
 _TAKE = Statement(update(holders).where(holders.c.key == bindparam("which")).values(job=bindparam("by")), "by", "which")
 _UNIQUE_ONES = Keyed(
@@ -133,8 +133,10 @@ def _lock(link: Link, wanted: Iterable[str]) -> dict[str, Holder]:
     keys = sorted(set(wanted))
     if not keys:
         return {}
-    link.run_many(_LOCK, [(key, _NOBODY) for key in keys])
-    owners: dict[str, int] = dict(link.among(_HOLDERS, keys))
+    owners: dict[str, int] = {}
+    while len(owners) < len(keys):  # again if one was forgotten just between
+        link.run_many(_LOCK, [(key, _NOBODY) for key in keys])
+        owners = dict(link.among(_HOLDERS, keys))
     found = {values[0]: _holder(values) for values in link.among(_HOLDING, owners.values())}
     return {key: found[seq] for key, seq in owners.items() if seq in found}
 

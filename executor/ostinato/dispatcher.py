@@ -235,19 +235,31 @@ class Dispatcher:
     # the dispatcher thread
 
     def _work(self) -> None:
-        while reserved := self._wait():
-            rows: list[Row] = []
+        while not self._draining:
             try:
-                rows = self._claim(reserved)
-                for row in rows:
-                    self._begin(row)
-            except Exception:
-                log.exception("the dispatcher stumbled; it goes on")
-                self._pause(1.0)
-            finally:
-                with self._lock:
-                    self._release(reserved, rows)
-            self.check_idle()
+                reserved = self._wait()
+            except StoreError as error:  # it does not even tell the time
+                self._pause(self._patience.failed(error))
+                continue
+            if reserved:
+                self._fill(reserved)
+                self.check_idle()
+
+    def _fill(self, reserved: int) -> None:
+        """Claim for the free slots, and begin what was claimed."""
+        rows: list[Row] = []
+        asked = clock.steady()
+        try:
+            rows = self._claim(reserved)
+            late = clock.steady() - asked >= self._want.lease
+            for row in rows:
+                self._begin(row, late)
+        except Exception:
+            log.exception("the dispatcher stumbled; it goes on")
+            self._pause(1.0)
+        finally:
+            with self._lock:
+                self._release(reserved, rows)
 
     def _wait(self) -> int:
         """Until there may be something to claim and room for it: so many slots; 0 to end."""
@@ -338,13 +350,15 @@ class Dispatcher:
                 self._dirty = True
                 self._was_idle = False
 
-    def _begin(self, row: Row) -> None:
+    def _begin(self, row: Row, late: bool = False) -> None:
+        """``late``: the lease may be over already, because the claim took that long or we were frozen
+        in the middle of it. Others may have the job; if not, it is handed back."""
         run = Run(row, registry.get(row.job.task), self._order(row), self._on_said, self.post, self._done)
         with self._lock:
             self._running[row.job.id] = run
             drained = self._drained
-        if drained:  # the store took very long to answer
-            reason = "the executor was stopped"
+        if drained or late:
+            reason = "the executor was stopped" if drained else "the claim took longer than the lease"
             run.end(Outcome(kind="interrupted", reason=reason, logged=False, ended_at=clock.now()))
             return
         self._on_started(run)

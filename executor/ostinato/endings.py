@@ -74,9 +74,10 @@ class Endings:
 
     def _follow(self, ear: Listener) -> None:
         while not self._closed.is_set():
-            ear.wait(POLL if self._waiting else 3600.0)
             started = time.monotonic()
             try:
+                ear.wait(POLL if self._waiting else 3600.0)
+                started = time.monotonic()
                 self._look()
                 self._patience.worked()
                 # A look costs more the more is awaited: a fifth of the time goes into it at most.

@@ -81,13 +81,14 @@ class Engine:
             keep=config.keep,
             info=self.info,
             running=self.dispatcher.running,
-            renewed=self._runners.beat,
+            renewed=self._renewed,
             lost_lease=self._lost_lease,
             cancelling=self._cancelling,
             rescued=self._rescued,
             forget_logs=self._forget_logs,
         )
         self._draining = False
+        self._unsought: list[Row] = []
 
     def start(self) -> None:
         """Begin to keep leases, then to claim. Raises StoreError if the store is not there."""
@@ -165,12 +166,13 @@ class Engine:
         for row, outcome, end in ended:
             if end.state == "scheduled":
                 self.dispatcher.due(end.run_at)
-            elif end.state == "ready":
+            if end.state == "ready" or end.posts:
                 self.dispatcher.posted()
             if self._wants(KINDS.get(end.state, "retry")):
                 self._report(row, outcome, end)
         self._hand_over([(row, outcome) for row, outcome, _ in ended])
-        self._seek_logs([row for row, _, _ in ended if row.executor_id != self.id])
+        self._unsought += [row for row, _, _ in ended if row.executor_id != self.id]
+        self._seek_logs()
 
     def _refused(self, ended: list[tuple[Row, Outcome]]) -> None:
         for row, _ in ended:
@@ -187,12 +189,17 @@ class Engine:
             self._close_log(row, outcome) for row, outcome in ended if outcome.logged and row.executor_id == self.id
         )
 
-    def _seek_logs(self, rescued: list[Row]) -> None:
+    def _seek_logs(self) -> None:
         """The logs of rescued attempts are in the spools of lost executors, and adopted from there.
         One that was lost before it wrote anything has none, which is recorded too."""
+        rescued, self._unsought = self._unsought, []
         if not rescued:
             return
-        spools = {one.id: f"{one.spool}/{one.id}" for one in self._store.executors() if one.host == host.HOST}
+        try:
+            spools = {one.id: f"{one.spool}/{one.id}" for one in self._store.executors() if one.host == host.HOST}
+        except StoreError:
+            self._unsought += rescued  # until the next sign of life
+            return
         for row in rescued:
             spool = spools.get(row.executor_id or "")
             path = f"{spool}/{log_name(row.job.id, row.attempt)}"
@@ -230,6 +237,10 @@ class Engine:
         self.dispatcher.check_idle()
 
     # what the keeper hears
+
+    def _renewed(self, lease_ends: int) -> None:
+        self._runners.beat(lease_ends)
+        self._seek_logs()
 
     def _lost_lease(self, fence: Fence) -> None:
         run = self.dispatcher.find(fence.job_id)

@@ -12,7 +12,16 @@ from msgspec import Struct
 
 from ostinato import host, reader, story
 from ostinato.endings import Endings
-from ostinato.errors import JobCancelled, JobEnded, JobExpired, JobFailed, JobNotFound, LogUnavailable, NotRunning
+from ostinato.errors import (
+    JobCancelled,
+    JobEnded,
+    JobExpired,
+    JobFailed,
+    JobNotFound,
+    LogUnavailable,
+    NotRunning,
+    StoreUnavailable,
+)
 from ostinato.logs import log_name
 from ostinato.model import FINAL, Attempt, Event, Row
 from ostinato.reader import Place
@@ -167,8 +176,11 @@ class JobHandle:
         return rows[0]
 
     def _is_over(self) -> bool:
-        """Whether it has ended, or is gone."""
-        rows = self._access.store.find(JobQuery(ids=(self.id,))).rows
+        """Whether it has ended, or is gone, as far as the store says so now."""
+        try:
+            rows = self._access.store.find(JobQuery(ids=(self.id,))).rows
+        except StoreUnavailable:
+            return False  # those who follow it will hear of its end when the store is back
         return not rows or rows[0].state in FINAL
 
     def _unknown(self) -> JobNotFound:

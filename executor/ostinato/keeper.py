@@ -123,6 +123,7 @@ class Keeper:
                 self._patience.worked()
             except StoreError as error:
                 self._pause(self._patience.failed(error))
+                self._urgent = self._urgent or urgent
             except Exception:
                 log.exception("the keeper stumbled; it goes on")
                 self._pause(1.0)

@@ -36,7 +36,10 @@ def open_store(url: str) -> Store:
             "A store is named by a URL such as sqlite:///jobs.db or memory://."
         )
     plugins = manager()
-    plugins.load_setuptools_entrypoints(BACKENDS, name=scheme)
+    for entry in entry_points(group=BACKENDS, name=scheme):
+        backend = entry.load()
+        if not plugins.is_registered(backend):  # one may answer to several schemes
+            plugins.register(backend)
     store: Store | None = plugins.hook.ostinato_store(url=url)
     if store is None:
         raise ConfigError(f"The backend of {scheme!r} does not take {masked(url)!r}: check the URL.")

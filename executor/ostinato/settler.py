@@ -10,6 +10,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 from ostinato.errors import StoreError
 from ostinato.lifecycle import decide, unstorable
@@ -18,6 +20,8 @@ from ostinato.patience import Patience
 from ostinato.storage import Store
 
 log = logging.getLogger("ostinato.settler")
+
+T = TypeVar("T")
 
 BATCH = 512
 GATHER = 0.004
@@ -96,7 +100,7 @@ class Settler:
             time.sleep(GATHER)
 
     def _settle(self, batch: list[tuple[Row, Outcome]]) -> None:
-        now = self._store.now()
+        now = self._patiently(self._store.now)
         ended = [(row, outcome, _decided(row, outcome, now)) for row, outcome in batch]
         accepted = self._finish([(row.fence, end) for row, _, end in ended])
         self._on_settled([one for one, ok in zip(ended, accepted, strict=True) if ok])
@@ -107,13 +111,7 @@ class Settler:
     def _finish(self, ends: list[tuple[Fence, End]]) -> list[bool]:
         while True:
             try:
-                accepted = self._store.finish(ends)
-            except StoreError as error:
-                with self._changed:
-                    if self._closing:
-                        self._changed.wait(0.2)
-                    else:
-                        self._changed.wait_for(lambda: self._closing, self._patience.failed(error))
+                return self._patiently(partial(self._store.finish, ends))
             except Exception as error:
                 if len(ends) > 1:  # find the one that the store refuses
                     return [self._finish([one])[0] for one in ends]
@@ -122,9 +120,21 @@ class Settler:
                 if end.reason == "outcome refused by the store":
                     raise
                 ends = [(fence, unstorable(end, str(error)))]
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """Call the store until it answers."""
+        while True:
+            try:
+                answer = call()
+            except StoreError as error:
+                with self._changed:
+                    if self._closing:
+                        self._changed.wait(0.2)
+                    else:
+                        self._changed.wait_for(lambda: self._closing, self._patience.failed(error))
             else:
                 self._patience.worked()
-                return accepted
+                return answer
 
 
 def _decided(row: Row, outcome: Outcome, now: int) -> End:

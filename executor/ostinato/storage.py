@@ -311,6 +311,25 @@ class PostsAndClaims(Protocol):
         """`Store.post`, then `Store.claim`. It may leave to the next claim what time brings."""
 
 
+class Migration(Struct, frozen=True):
+    """How a store comes from one version of its schema (None: it has none yet) to another: by these
+    statements, in this order."""
+
+    before: int | None
+    after: int
+    statements: list[str]
+
+
+@runtime_checkable
+class Migrates(Protocol):
+    """Optional, for stores whose schema has versions."""
+
+    def migrate(self, *, run: bool = True) -> Migration:
+        """Bring the store to the version of this release, whether `open` may do so or not; ``run``
+        False: only tell how. No statements: there is nothing to do. The store needs not be open.
+        Raises StoreUnavailable or StoreCorrupt."""
+
+
 def holds_key(unique: Unique, state: State, token: int, posted_at: int, now: int) -> bool:
     """Whether the job that was created with this key still holds it."""
     if unique.period is not None:

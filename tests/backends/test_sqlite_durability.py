@@ -19,8 +19,7 @@ def test_claims_and_signs_of_life_need_not_be_synced_and_all_else_is(tmp_path: P
     store = SqlStore(SqliteDialect(str(tmp_path / "jobs.db"), synchronous))
     store.open()
     store.post([job("first")])
-    writer = store._database._writer
-    assert writer is not None
+    (writer,) = store._database._writers._kept
     levels: list[int] = []  # of the commits
 
     def heard(statement: str) -> None:

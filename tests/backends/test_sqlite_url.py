@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ostinato.errors import ConfigError
+from ostinato.plugins import open_store
 from ostinato_sql.plugin import ostinato_store
 
 
@@ -52,3 +53,9 @@ def test_unknown_option_is_told_the_nearest() -> None:
 def test_unknown_value_is_told_the_known() -> None:
     with pytest.raises(ConfigError, match="FULL, NORMAL"):
         ostinato_store("sqlite:///jobs.db?synchronous=OFF")
+
+
+def test_one_backend_answers_to_several_schemes(tmp_path: Path) -> None:
+    assert open_store(f"sqlite:///{tmp_path}/jobs.db")
+    assert open_store("postgresql://nobody@127.0.0.1:1/none")
+    assert open_store("postgres://nobody@127.0.0.1:1/none")

@@ -19,7 +19,22 @@ from ostinato.cli.terminal import print_json, say, wants_colour
 from ostinato.errors import OstinatoError
 from ostinato.names import suggest
 
-VERBS = ("demo", "work", "post", "jobs", "show", "logs", "wait", "cancel", "rerun", "ps", "copy", "doctor")
+VERBS = (
+    "demo",
+    "work",
+    "post",
+    "jobs",
+    "show",
+    "logs",
+    "wait",
+    "cancel",
+    "rerun",
+    "ps",
+    "copy",
+    "migrate",
+    "doctor",
+    "check-history",
+)
 
 
 class Verbs(click.Group):
@@ -33,7 +48,7 @@ class Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in VERBS:
-            found: click.Command = importlib.import_module(f"ostinato.cli.{cmd_name}").command
+            found: click.Command = importlib.import_module(f"ostinato.cli.{cmd_name.replace('-', '_')}").command
             return found
         self._ask_plugins()
         return self.commands.get(cmd_name)

@@ -92,6 +92,8 @@ class ListeningCases(Setting):
         other = open_store()
         other.renew(info("e1"), [], LEASE)
         with listening(store, "orders", "ready") as listener:
+            while listener.wait(0.2):  # the first one may still be on its way
+                pass
             other.renew(info("e1"), [], LEASE)
             other.post([job("a")])
             assert listener.wait(5) == {"ready"}

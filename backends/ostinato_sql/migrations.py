@@ -1,0 +1,90 @@
+"""The versions of the schema, and how one becomes the next.
+
+A new store is made as `ostinato_sql.tables` has it; an older one is brought there step by step.
+A step, once released, is never changed.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Table, bindparam, inspect, select
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from ostinato.errors import StoreCorrupt
+from ostinato_sql.dialect import Dialect
+from ostinato_sql.link import Link
+from ostinato_sql.statement import Statement
+from ostinato_sql.tables import indexes_of, meta, metadata
+
+STEPS: dict[int, tuple[str, ...]] = {
+    1: (
+        "ALTER TABLE ostinato_jobs ADD COLUMN uniqueness TEXT",
+        'CREATE TABLE ostinato_holders ("key" VARCHAR(255) NOT NULL, job INTEGER NOT NULL, PRIMARY KEY ("key")) '
+        "WITHOUT ROWID",
+        "CREATE INDEX ostinato_holders_job ON ostinato_holders (job)",
+        "DELETE FROM ostinato_executors",  # who lives says so again, in the words of today
+    ),
+}
+"""By the version that they start from. Of version 1 there are SQLite files only."""
+NEWEST = max(STEPS) + 1
+
+_META = Statement(select(meta.c.value).where(meta.c.name == bindparam("wanted")), "wanted")
+
+
+def version(link: Link, dialect: Dialect) -> int | None:
+    """That of the store, None if there is none yet. Raises StoreCorrupt if this release cannot read it."""
+    naming = dialect.naming
+    if not inspect(link.core).has_table(naming.apply_bare(meta.name), schema=naming.schema or None):
+        return None
+    found = link.first(_META, "schema")
+    if found is None:
+        return None
+    if not found[0].isdigit() or int(found[0]) > NEWEST:
+        raise StoreCorrupt(
+            f"The store at {dialect.place} has schema version {found[0]}, but this Ostinato "
+            f"reads version {NEWEST}: it was written by a newer release. Upgrade with: pip install -U ostinato."
+        )
+    return int(found[0])
+
+
+def statements(dialect: Dialect, found: int | None) -> list[str]:
+    """What brings a store of this version to the newest."""
+    if found is None:
+        done = f"INSERT INTO ostinato_meta (name, value) VALUES ('schema', '{NEWEST}')"  # noqa: S608 - a number
+        return [*_creation(dialect), dialect.naming.apply_bare(done)]
+    texts = [text for at in range(found, NEWEST) for text in STEPS[at]]
+    if texts:
+        texts.append(f"UPDATE ostinato_meta SET value = '{NEWEST}' WHERE name = 'schema'")  # noqa: S608 - a number
+    return [dialect.naming.apply_bare(text) for text in texts]
+
+
+def _creation(dialect: Dialect) -> list[str]:
+    made = [table for table in metadata.sorted_tables if table is not meta]
+    texts = []
+    for table in made:
+        texts += _table(table, dialect)
+    texts += [*dialect.own_tables, *_table(meta, dialect)]  # whose presence says that all others are there
+    return [dialect.naming.apply_bare(text) for text in texts]
+
+
+def _table(table: Table, dialect: Dialect) -> list[str]:
+    written = str(CreateTable(table).compile(dialect=dialect.core)).strip() + dialect.table_end
+    indexes = indexes_of(table, whole=not dialect.partial)
+    return [written, *(str(CreateIndex(index).compile(dialect=dialect.core)) for index in indexes)]
+
+
+def migrate(link: Link, dialect: Dialect) -> None:
+    """Make the tables, or bring them to the newest version: whoever is first, under a lock."""
+    dialect.lock_schema(link)
+    for text in statements(dialect, version(link, dialect)):
+        link.cursor.execute(text)
+
+
+def check_allowed(dialect: Dialect, found: int | None) -> None:
+    """Raises StoreCorrupt if the store has to be migrated first, by somebody else."""
+    if dialect.migrates:
+        return
+    what = "holds no tables of Ostinato yet" if found is None else f"has schema version {found}"
+    raise StoreCorrupt(
+        f"The store at {dialect.place} {what}; this release needs version {NEWEST}, and the URL says migrate=off. "
+        "Bring it there with: ostinato migrate URL"
+    )

@@ -1,0 +1,44 @@
+"""A pooler's worst habit: a connection to PostgreSQL on which LISTEN succeeds and nothing is heard."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from typing import Any
+
+
+class DeafProxy:
+    """Passes everything on but notifications."""
+
+    def __init__(self, where: dict[str, Any]) -> None:
+        self._where = where["host"], int(where["port"])
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self.url = (
+            f"postgresql://{where['user']}@127.0.0.1:{self._door.getsockname()[1]}/{where['dbname']}?sslmode=disable"
+        )
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._door.accept()
+                server = socket.create_connection(self._where)
+                threading.Thread(target=self._up, args=(client, server), daemon=True).start()
+                threading.Thread(target=self._down, args=(client, server), daemon=True).start()
+
+    def _up(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError), client, server:
+            while said := client.recv(65536):
+                server.sendall(said)
+
+    def _down(self, client: socket.socket, server: socket.socket) -> None:
+        """Messages have a letter and a length; ``A`` is a notification."""
+        with contextlib.suppress(OSError), client, server, server.makefile("rb") as answers:
+            while head := answers.read(5):
+                body = answers.read(int.from_bytes(head[1:], "big") - 4)
+                if head[:1] != b"A":
+                    client.sendall(head + body)
+
+    def close(self) -> None:
+        self._door.close()
