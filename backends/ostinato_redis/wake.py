@@ -154,11 +154,11 @@ class Waker:
 
     def _fall_back(self, error: Exception) -> None:
         """Make the listeners look again and again, until it is time to try once more."""
-        with self._changed:
-            first, self._broken = not self._broken, True
-            self._changed.notify_all()
-        if first:
+        if not self._broken:  # said before anybody who waits to be heard goes on
             log.warning("push from %s does not work, looking every second: %s", self._server.address.place, error)
+        with self._changed:
+            self._broken = True
+            self._changed.notify_all()
         until = time.monotonic() + (DEAF if isinstance(error, _Deaf) else POLL)
         while not self._closed and time.monotonic() < until:
             with self._changed:

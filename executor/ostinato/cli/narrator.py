@@ -42,6 +42,8 @@ class Narrator:
         self._counts: Counter[str] = Counter()
         self._begun = time.monotonic()
         self._lock = threading.Lock()
+        self._presented = threading.Event()
+        """Who it is comes before what it does: events, each told by a thread of its own, wait for that."""
         self._live: Live | None = None
         self.draining = False
 
@@ -77,6 +79,7 @@ class Narrator:
             f"queues {queues}",
             tasks=tasks,
         )
+        self._presented.set()
 
     def drain(self, why: str) -> None:
         self.draining = True
@@ -90,6 +93,7 @@ class Narrator:
             self._line(f"[dim]{datetime.now():%H:%M:%S}[/] {plain(text)}")
 
     def _hear(self, event: Event) -> None:
+        self._presented.wait()
         self._counts[event.kind] += 1
         if self._as_json:
             self._json({**{name: getattr(event, name) for name in event.__struct_fields__}, "at": moment(event.at)})
