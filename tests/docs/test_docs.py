@@ -288,3 +288,22 @@ def test_the_readme_gives_both_commands_to_the_letter() -> None:
         "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/ostinato demo",
         "python3 -m venv .venv-test && .venv-test/bin/pip install tox && .venv-test/bin/tox",
     ]
+
+
+def test_every_fault_names_its_test_or_says_why_there_is_none() -> None:
+    numbers = []
+    for number, fault, happens, proof in rows(prose(DOCS / "explanation/faults.md")):
+        numbers.append(int(number))
+        assert "::test_" in proof or (proof == "none" and re.search(r"[Nn]ot|no ", happens)), fault
+    assert numbers == [*range(1, 32), 38, *range(40, 50)]
+
+
+def test_every_promise_names_its_test() -> None:
+    page = DOCS / "explanation/promises.md"
+    promised = prose(page).partition("## What is not promised")[0]
+    for title in headings(page, 2)[:-1]:
+        text = section(page, title)
+        assert "::test_" in text, title
+        for bullet in re.split(r"\n(?=- )", text)[1:] if text.lstrip().startswith("- ") else ():
+            assert "::test_" in bullet, bullet
+    assert promised.count("::test_") > 25
