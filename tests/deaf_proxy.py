@@ -9,7 +9,10 @@ from typing import Any
 
 
 class DeafProxy:
-    """Passes everything on but notifications."""
+    """Passes everything on but notifications. ``cut`` is a word of the client's after which, once it
+    has reached the server, the connection breaks."""
+
+    cut = b""
 
     def __init__(self, where: dict[str, Any]) -> None:
         self._where = where["host"], int(where["port"])
@@ -31,6 +34,8 @@ class DeafProxy:
         with contextlib.suppress(OSError), client, server:
             while said := client.recv(65536):
                 server.sendall(said)
+                if self.cut and self.cut in said:
+                    return
 
     def _down(self, client: socket.socket, server: socket.socket) -> None:
         """Messages have a letter and a length; ``A`` is a notification."""
