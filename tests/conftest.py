@@ -8,7 +8,27 @@ from postgres_servers import postgres16, postgres18  # noqa: F401
 from redis_servers import real_redis, valkey, valkey_cluster  # noqa: F401
 from s3_servers import moto, rclone, s3_url  # noqa: F401
 
+ONCE = (
+    "chaos",
+    "cli/test_demo",
+    "docs",
+    "examples",
+    "proof/test_network",
+    "proof/test_outage",
+    "plugins/test_s3",
+    "test_wheel",
+)
+SERVERS = ("redis", "valkey", "postgres", "mysql", "mariadb", "moto", "rclone")
 REQUIRE = "OSTINATO_TEST_REQUIRE"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs a server, or much time and no particular interpreter, is marked ``once``."""
+    for item in items:
+        place = item.nodeid.removeprefix("tests/")
+        words = " ".join((place.lower(), *getattr(item, "fixturenames", ())))
+        if place.startswith(ONCE) or any(name in words for name in SERVERS):
+            item.add_marker("once")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -99,6 +99,7 @@ def said(caplog: pytest.LogCaptureFixture, loop: str) -> list[str]:
 def test_claims_go_on_after_an_outage(executor, poster, switch, caplog, tmp_path):
     executor.start()
     switch.off()
+    wait_until(lambda: switch.has_refused("claim", 1))  # one that was let in before is over now
     late = poster.post(note.job(f"{tmp_path}/ledger", "late"))
     wait_until(lambda: switch.has_refused("claim"))
     assert late.status().attempt == 0
