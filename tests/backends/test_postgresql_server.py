@@ -221,7 +221,7 @@ def test_connection_that_breaks_at_the_commit(store: SqlStore, proxy: DeafProxy,
         "finish": lambda: far.finish([end(row)]) if row else None,
     }
     assert far.find(JobQuery()) is not None
-    proxy.cut = b"COMMIT"
+    proxy.cut = b"COMMIT\0"
     with pytest.raises(StoreUnavailable):
         acts[verb]()
     proxy.cut = b""
