@@ -17,7 +17,7 @@ import pytest
 from s3_servers import free_port, wait_until
 
 URL = os.environ.get("OSTINATO_TEST_MYSQL_URL")
-FAST = ("--innodb-flush-log-at-trx-commit=0", "--skip-log-bin", "--innodb-buffer-pool-size=32M")
+FAST = ("--innodb-flush-log-at-trx-commit=2", "--skip-log-bin", "--innodb-buffer-pool-size=32M")
 _PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"])
 
 

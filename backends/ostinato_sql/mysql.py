@@ -65,6 +65,7 @@ class MysqlDialect:
     errors: tuple[type[Exception], ...] = (pymysql.Error,)
     alone = False
     partial = False
+    whose = "SELECT DATABASE(), @@hostname, @@port, @@datadir"
     ready_lanes = _READY_LANES
     own_tables: tuple[str, ...] = (*_RISING, _SEQUENCE, poll.TABLE)
     rising: ColumnElement[int] = literal_column("ostinato_jobs.rises_at")
@@ -193,6 +194,11 @@ class MysqlDialect:
 
     def before_tables(self) -> list[str]:
         return []
+
+    def to_text(self, value: Any) -> Any:
+        return value
+
+    from_text = to_text
 
     def lost_a_race(self, error: BaseException) -> bool:
         return _number(error) in _RACES
