@@ -58,6 +58,7 @@ local function replace(id, item)
   if tonumber(job.token or 0) > 0 or FINAL[job.state] then return end
   tag(job, -1)
   leave(job)
+  abandon(job.lane)
   local facts = facts_of(item)
   facts.job = item.in_place[tonumber(job.place) < 4503599627370496 and 2 or 1]
   write(job, facts)
