@@ -41,7 +41,7 @@ _SETTINGS: Mapping[str, Any] = {
     "keepalives_count": 3,
 }
 # A process that is stopped in the middle of a transaction must not hold its locks for ever.
-_BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 15000"
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL idle_in_transaction_session_timeout = 15000"
 _BEGIN_FLEETING = f"{_BEGIN}; SET LOCAL synchronous_commit = off"
 _NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _LOOK = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -206,6 +206,36 @@ def test_stopped_process_does_not_hold_its_locks_for_ever(store: SqlStore) -> No
         return str(link.cursor.fetchone()[0])  # type: ignore[attr-defined]
 
     assert store._database.write(look_up) == "15s"
+
+
+@pytest.mark.parametrize("verb", ["post", "claim", "finish"])
+def test_connection_that_breaks_at_the_commit(store: SqlStore, proxy: DeafProxy, verb: str) -> None:
+    """Whether it was applied is not known then; to ask again is safe."""
+    far = opened(proxy.url)
+    if verb != "post":
+        store.post([job("a")])
+    row = claim_one(store) if verb == "finish" else None
+    acts: dict[str, Callable[[], object]] = {
+        "post": lambda: far.post([job("a")]),
+        "claim": lambda: claim(far),
+        "finish": lambda: far.finish([end(row)]) if row else None,
+    }
+    assert far.find(JobQuery()) is not None
+    proxy.cut = b"COMMIT\0"
+    with pytest.raises(StoreUnavailable):
+        acts[verb]()
+    proxy.cut = b""
+    if verb == "post":
+        wait_until(lambda: store.find(JobQuery()).rows)
+        assert [one.created for one in far.post([job("a")])] == [False]
+    elif verb == "claim":
+        wait_until(lambda: look(store, "a").state == "running")
+        assert claim(far) == []
+    else:
+        wait_until(lambda: look(store, "a").state == "succeeded")
+        assert acts[verb]() == [True]
+        assert len(store.attempts(["a"])) == 1
+    far.close()
 
 
 # waking
