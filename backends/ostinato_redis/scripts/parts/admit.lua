@@ -59,7 +59,9 @@ local function replace(id, item)
   tag(job, -1)
   leave(job)
   abandon(job.lane)
-  write(job, facts_of(item))
+  local facts = facts_of(item)
+  facts.job = item.in_place[tonumber(job.place) < 4503599627370496 and 2 or 1]
+  write(job, facts)
   tag(job, 1)
   join(job)
 end
