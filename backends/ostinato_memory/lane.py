@@ -5,12 +5,12 @@ A million jobs that nobody here can take are a few lanes, each refused with one 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from heapq import heappop, heappush
 
 from ostinato.model import Job, State
-from ostinato.storage import Want, matches
+from ostinato.storage import Rate, Want, matches
 
 Key = tuple[str, str, int, int, tuple[tuple[str, int], ...]]
 Place = tuple[int, int, str]
@@ -31,13 +31,13 @@ class Lane:
     head. ``counts`` are of all its jobs by state.
     """
 
-    __slots__ = ("counts", "holds", "key", "line", "queue", "queue_hold", "slots", "task", "version")
+    __slots__ = ("counts", "holds", "key", "line", "queue", "slots", "task", "unlimited", "version")
 
     def __init__(self, key: Key) -> None:
         self.key = key
         self.queue, self.task, self.version, self.slots, holds = key
-        self.queue_hold = f"queue:{self.queue}"
-        units: defaultdict[str, int] = defaultdict(int, {self.queue_hold: 1})
+        self.unlimited = (f"queue:{self.queue}", f"task:{self.task}")
+        units: defaultdict[str, int] = defaultdict(int, dict.fromkeys(self.unlimited, 1))
         for name, count in holds:
             units[name] += count
         self.holds = tuple(units.items())
@@ -81,7 +81,7 @@ class Capacities:
     def fits(self, lane: Lane) -> bool:
         """Whether one more job of the lane may run."""
         for name, units in lane.holds:
-            unset = _UNLIMITED if name == lane.queue_hold else 0
+            unset = _UNLIMITED if name in lane.unlimited else 0
             if self._used[name] + units > self._limits.get(name, unset):
                 return False
         return True
@@ -97,3 +97,44 @@ class Capacities:
             self._used[name] -= units
             awaited = awaited or name in self._limits
         return awaited
+
+
+class Rates:
+    """The named rates, and when jobs that hold their names were started."""
+
+    def __init__(self) -> None:
+        self._rates: dict[str, Rate] = {}
+        self._starts: defaultdict[str, deque[int]] = defaultdict(deque)
+
+    def __bool__(self) -> bool:
+        return bool(self._rates)
+
+    def set(self, rates: Mapping[str, Rate | None]) -> None:
+        for name, rate in rates.items():
+            if rate is None:
+                self._rates.pop(name, None)
+                self._starts.pop(name, None)
+            else:
+                self._rates[name] = rate
+
+    def all(self) -> dict[str, Rate]:
+        return dict(self._rates)
+
+    def start(self, lane: Lane, now: int) -> None:
+        """A job of the lane starts."""
+        for name, _ in lane.holds if self._rates else ():
+            if name in self._rates:
+                self._starts[name].append(now)
+
+    def free_at(self, lane: Lane, now: int) -> int | None:
+        """When a job of the lane may start, if that is not now."""
+        times = [self._free_at(name, now) for name, _ in lane.holds if name in self._rates] if self._rates else []
+        return max((at for at in times if at > now), default=None)
+
+    def _free_at(self, name: str, now: int) -> int:
+        rate, starts = self._rates[name], self._starts[name]
+        while starts and starts[0] <= now - rate.per:
+            starts.popleft()
+        if len(starts) < rate.count:
+            return now
+        return starts[-rate.count] + rate.per if rate.count else now + rate.per

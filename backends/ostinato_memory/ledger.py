@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from ostinato.errors import AlreadyPosted
 from ostinato.model import FINAL, HIGH, Channel, ExecutorInfo, Job, State
-from ostinato.storage import Posted, Want, holds_key
-from ostinato_memory.lane import Capacities, Key, Lane, Place, lane_key
+from ostinato.storage import Entry, Posted, Want, holds_key
+from ostinato_memory.lane import Capacities, Key, Lane, Place, Rates, lane_key
 from ostinato_memory.listeners import MemoryListener
 from ostinato_memory.record import Record
 
@@ -38,7 +38,9 @@ class Ledger:
         self.records: dict[str, Record] = {}  # in the order posted
         self.running: dict[str, Record] = {}
         self.holders: dict[str, Record] = {}  # of unique keys: who held it last
-        self.ticks: set[tuple[str, int]] = set()
+        self.ticks: dict[str, int] = {}
+        self.entries: dict[tuple[str, str], Entry] = {}
+        self.rates = Rates()
         self.executors: dict[str, ExecutorInfo] = {}
         self.capacities = Capacities()
         self.listeners: set[MemoryListener] = set()
@@ -185,8 +187,15 @@ class Ledger:
             self.enter(record, "ready")
         return expired
 
-    def next_start(self) -> int | None:
-        """When the next scheduled job comes due."""
+    def next_start(self, want: Want, now: int) -> int | None:
+        """When the next scheduled job comes due, or a rate lets go of one that waits."""
+        scheduled = self._next_scheduled()
+        if not self.rates:
+            return scheduled
+        held = [at for lane in self._waiting if lane.suits(want) and (at := self.rates.free_at(lane, now)) is not None]
+        return min(held if scheduled is None else [scheduled, *held], default=None)
+
+    def _next_scheduled(self) -> int | None:
         starts = self._starts
         while starts:
             time, job_id = starts[0]
@@ -205,7 +214,7 @@ class Ledger:
 
     # claiming
 
-    def choose(self, want: Want) -> Iterator[Record]:
+    def choose(self, want: Want, now: int) -> Iterator[Record]:
         """The jobs to start now, best first. The caller enters each into ``running`` before it
         asks for the next, so that the capacities count it."""
         heads = [(head, lane) for lane in tuple(self._waiting) if lane.suits(want) and (head := self._head(lane))]
@@ -213,7 +222,7 @@ class Ledger:
         slots, count = want.slots, want.count
         while heads and count > 0:
             (_, _, job_id), lane = heads[0]
-            if not self.capacities.fits(lane):
+            if not self.capacities.fits(lane) or self.rates.free_at(lane, now) is not None:
                 heappop(heads)
                 continue
             if lane.slots > slots:  # the free slots are kept for it, else light jobs would starve it

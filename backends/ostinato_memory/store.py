@@ -6,11 +6,28 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
+from operator import attrgetter
 
 from msgspec.structs import replace
 
 from ostinato.model import FINAL, SECOND, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State
-from ostinato.storage import Ask, Changed, Claimed, Count, JobQuery, Listener, Note, Page, Posted, Renewal, Rescue, Want
+from ostinato.storage import (
+    NO_RATES,
+    Ask,
+    Changed,
+    Claimed,
+    Count,
+    Entry,
+    JobQuery,
+    Listener,
+    Note,
+    Page,
+    Posted,
+    Rate,
+    Renewal,
+    Rescue,
+    Want,
+)
 from ostinato.storage import Record as Stored
 from ostinato_memory.ledger import Ledger
 from ostinato_memory.listeners import MemoryListener
@@ -69,22 +86,51 @@ class MemoryStore:
 
     def tick(self, schedule: str, due: int, jobs: Sequence[Job]) -> bool:
         with self._lock:
-            if (schedule, due) in self._ledger.ticks:
+            known = self._ledger.ticks.get(schedule)
+            if known is not None and known >= due:
                 return False
             now = self.now()
             draft = self._ledger.draft(jobs, now)
-            self._ledger.ticks.add((schedule, due))
+            self._ledger.ticks[schedule] = due
             self._ledger.admit(draft, now)
             return True
 
-    def limit(self, capacities: Mapping[str, int | None]) -> None:
+    def ticks(self) -> dict[str, int]:
+        with self._lock:
+            return dict(self._ledger.ticks)
+
+    def limit(self, capacities: Mapping[str, int | None], rates: Mapping[str, Rate | None] = NO_RATES) -> None:
         with self._lock:
             self._ledger.capacities.set(capacities)
+            self._ledger.rates.set(rates)
             self._ledger.tell("ready")
 
     def limits(self) -> dict[str, int]:
         with self._lock:
             return self._ledger.capacities.limits()
+
+    def rates(self) -> dict[str, Rate]:
+        with self._lock:
+            return self._ledger.rates.all()
+
+    def keep(self, entries: Sequence[Entry]) -> list[bool]:
+        with self._lock:
+            return [self._keep(entry) for entry in entries]
+
+    def _keep(self, entry: Entry) -> bool:
+        key, kept = (entry.kind, entry.name), self._ledger.entries
+        known = kept.get(key)
+        if entry.version != (known.version if known else 0):
+            return False
+        if entry.value is None:
+            kept.pop(key, None)
+        else:
+            kept[key] = replace(entry, version=entry.version + 1)
+        return True
+
+    def entries(self, kind: str) -> list[Entry]:
+        with self._lock:
+            return sorted((one for one in self._ledger.entries.values() if one.kind == kind), key=attrgetter("name"))
 
     # the loop
 
@@ -93,7 +139,8 @@ class MemoryStore:
             now, ledger = self.now(), self._ledger
             expired = [record.row() for record in ledger.pass_time(now)]
             rows = []
-            for record in ledger.choose(want):
+            for record in ledger.choose(want, now):
+                ledger.rates.start(record.lane, now)
                 ledger.enter(record, "running")
                 record.attempt += 1
                 record.token += 1
@@ -101,7 +148,7 @@ class MemoryStore:
                 record.lease_until = now + want.lease
                 record.started_at = now
                 rows.append(record.row())
-            return Claimed(rows=rows, now=now, next_at=ledger.next_start(), expired=expired)
+            return Claimed(rows=rows, now=now, next_at=ledger.next_start(want, now), expired=expired)
 
     def renew(self, executor: ExecutorInfo, fences: Sequence[Fence], lease: int) -> Renewal:
         with self._lock:

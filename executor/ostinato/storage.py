@@ -6,7 +6,7 @@ and return values. Each verb is one atomic step unless it says otherwise. When t
 cannot be reached a verb raises `ostinato.errors.StoreUnavailable`; the caller then does not
 know whether it was applied, and every verb may safely be called again with the same values.
 
-How later needs fit without new verbs: schedules are `tick`; resources, queue limits and
+How later needs fit without new verbs: schedules are `tick` and `keep`; resources, queue limits and
 pauses are named capacities set by `limit` and occupied by `Job.holds`; dependencies, flows
 and waiting jobs are fields of `Job`, states ``blocked`` and ``waiting``, and asks of `change`.
 """
@@ -15,11 +15,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
 from ostinato.model import FINAL, SECOND, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State, Unique
+
+
+class Rate(Struct, frozen=True):
+    """At most ``count`` starts within any ``per`` microseconds."""
+
+    count: int
+    per: int
+
+
+NO_RATES: Mapping[str, Rate | None] = MappingProxyType({})
+
+
+class Entry(Struct, frozen=True):
+    """A document that belongs to no job: the definition of a schedule, say. ``version`` counts how
+    often it was written: who writes names the version that he read."""
+
+    kind: str
+    name: str
+    value: str | None
+    version: int = 0
 
 
 class Posted(Struct, frozen=True):
@@ -48,8 +69,9 @@ class Want(Struct, frozen=True, kw_only=True):
 
 
 class Claimed(Struct, frozen=True, kw_only=True):
-    """The answer to a claim. ``next_at`` is when the next scheduled job comes due (None: no
-    such job), ``expired`` are jobs that ended because nobody started them in time."""
+    """The answer to a claim. ``next_at`` is when the next scheduled job comes due, or when a rate lets
+    a job start that it holds back now (None: neither), ``expired`` are jobs that ended because
+    nobody started them in time."""
 
     rows: list[Row]
     now: int
@@ -207,14 +229,30 @@ class Store(Protocol):
         Records have no running jobs. A key that is held here stays with its holder."""
 
     def tick(self, schedule: str, due: int, jobs: Sequence[Job]) -> bool:
-        """Record (schedule, due) and post the jobs; False, and nothing done, if it was recorded."""
+        """Record that the schedule has come to its tick ``due``, and post the jobs; False, and nothing
+        done, if it has come there, or further, already."""
 
-    def limit(self, capacities: Mapping[str, int | None]) -> None:
-        """Set named capacities (None removes one). Holds of running jobs never sum above one.
+    def ticks(self) -> dict[str, int]:
+        """The newest recorded tick of each schedule."""
 
-        Every job holds one unit of ``queue:NAME`` for its queue, unlimited unless set; 0 pauses
-        the queue. A name of `Job.holds` without a capacity has none to give.
+    def limit(self, capacities: Mapping[str, int | None], rates: Mapping[str, Rate | None] = NO_RATES) -> None:
+        """Set named capacities and rates (None removes one). Holds of running jobs never sum above
+        a capacity, and within no stretch of time as long as a rate's do more jobs start than it says.
+
+        Every job holds one unit of ``queue:NAME`` for its queue and of ``task:NAME`` for its task,
+        both unlimited unless set; 0 pauses the queue or task. A name of `Job.holds` without a capacity
+        has none to give. A rate counts the starts of jobs that hold its name, whatever their units.
         """
+
+    def rates(self) -> dict[str, Rate]:
+        """All rates that are set."""
+
+    def keep(self, entries: Sequence[Entry]) -> list[bool]:
+        """Write entries: each by itself, if its ``version`` still is the stored one (0: there is none);
+        tells which. The stored version rises by one. A ``value`` of None removes the entry."""
+
+    def entries(self, kind: str) -> list[Entry]:
+        """All entries of this kind, by name."""
 
     def limits(self) -> dict[str, int]:
         """All named capacities that are set."""

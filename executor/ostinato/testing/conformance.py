@@ -20,6 +20,7 @@ from ostinato.testing.cases.claiming import ClaimingCases
 from ostinato.testing.cases.fidelity import FidelityCases
 from ostinato.testing.cases.finding import FindingCases
 from ostinato.testing.cases.finishing import FinishingCases
+from ostinato.testing.cases.keeping import KeepingCases
 from ostinato.testing.cases.listening import ListeningCases
 from ostinato.testing.cases.loading import LoadingCases
 from ostinato.testing.cases.posting import PostingCases
@@ -36,6 +37,7 @@ class StoreConformance(
     PostingCases,
     UniqueCases,
     LoadingCases,
+    KeepingCases,
     ClaimingCases,
     TimingCases,
     CapacityCases,

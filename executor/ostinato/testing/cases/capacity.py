@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ostinato.model import HIGH
-from ostinato.storage import Rescue, Store
-from ostinato.testing.samples import claim, claim_one, finish, job, jobs, names
+from ostinato.model import HIGH, SECOND
+from ostinato.storage import Rate, Rescue, Store
+from ostinato.testing.clock import FakeClock
+from ostinato.testing.samples import claim, claim_one, finish, job, jobs, names, want
 from ostinato.testing.setting import OpenStore, Setting
 from ostinato.testing.threads import together
 
@@ -43,6 +44,102 @@ class CapacityCases(Setting):
         store.limit({"queue:b": 0})
         store.post([job("a", queue="a"), job("b", queue="b")])
         assert claim(store, queues=("*",)) == []
+
+    def test_tasks_have_limits_too(self, store: Store) -> None:
+        store.limit({"task:work": 1})
+        store.post([*jobs(2), job("x", task="other"), job("y", task="other")])
+        row, *others = claim(store, tasks={"work": 1, "other": 1})
+        assert names([row, *others]) == ["j0000", "x", "y"]
+        store.limit({"task:work": 0, "task:other": 0})
+        finish(store, row)
+        store.post([job("z", task="other")])
+        assert claim(store, tasks={"work": 1, "other": 1}) == []
+        store.limit({"task:work": None})
+        assert names(claim(store, tasks={"work": 1, "other": 1})) == ["j0001"]
+
+    def test_limits_are_told(self, store: Store, open_store: OpenStore) -> None:
+        store.limit({"a": 1, "b": 0})
+        store.limit({"a": 5, "c": None}, {"r": Rate(2, SECOND)})
+        other = open_store()
+        assert (other.limits(), other.rates()) == ({"a": 5, "b": 0}, {"r": Rate(2, SECOND)})
+        other.limit({}, {"r": None})
+        assert (store.limits(), store.rates()) == ({"a": 5, "b": 0}, {})
+
+    # rates
+
+    def test_no_more_start_than_the_rate_says(self, store: Store, clock: FakeClock) -> None:
+        store.limit({}, {"queue:default": Rate(3, 10 * SECOND)})
+        store.post(jobs(9))
+        first = claim(store)
+        assert names(first) == ["j0000", "j0001", "j0002"]
+        for row in first:
+            finish(store, row)  # it is the starts that count
+        clock.advance(9.999_999)
+        assert claim(store) == []
+        clock.advance(0.000_001)
+        assert names(claim(store)) == ["j0003", "j0004", "j0005"]
+
+    def test_rate_is_a_sliding_window(self, store: Store, clock: FakeClock) -> None:
+        store.limit({}, {"task:work": Rate(2, 10 * SECOND)})
+        store.post(jobs(4))
+        claim_one(store)
+        clock.advance(6)
+        claim_one(store)
+        clock.advance(4)
+        assert names(claim(store)) == ["j0002"]
+        clock.advance(5.999_999)
+        assert claim(store) == []
+        clock.advance(0.000_001)
+        assert names(claim(store)) == ["j0003"]
+
+    def test_claim_tells_when_the_rate_gives_again(self, store: Store, clock: FakeClock) -> None:
+        store.limit({}, {"queue:default": Rate(1, 10 * SECOND)})
+        store.post([*jobs(2), job("later", queue="other", run_at=clock.now + 100 * SECOND)])
+        begun = clock.now
+        claim_one(store)
+        clock.advance(3)
+        assert store.claim("e1", want()).next_at == begun + 10 * SECOND
+        clock.advance(7)
+        assert names(claim(store)) == ["j0001"]
+        assert store.claim("e1", want()).next_at == begun + 100 * SECOND
+
+    def test_what_a_rate_holds_back_does_not_hold_back_others(self, store: Store) -> None:
+        store.limit({}, {"queue:slow": Rate(1, SECOND)})
+        store.post([*jobs(3, queue="slow", priority=HIGH), job("free")])
+        assert names(claim(store, queues=("*",))) == ["j0000", "free"]
+
+    def test_rate_of_a_key_that_jobs_hold(self, store: Store, clock: FakeClock) -> None:
+        store.limit({"customer": 100}, {"customer": Rate(2, SECOND)})
+        store.post(jobs(3, holds=(("customer", 5),)))
+        assert names(claim(store)) == ["j0000", "j0001"]
+        clock.advance(1)
+        assert names(claim(store)) == ["j0002"]
+
+    def test_capacity_and_rate_both_hold(self, store: Store, clock: FakeClock) -> None:
+        store.limit({"queue:default": 1}, {"queue:default": Rate(2, SECOND)})
+        store.post(jobs(3))
+        finish(store, claim_one(store))
+        finish(store, claim_one(store))
+        assert claim(store) == []
+        clock.advance(1)
+        assert names(claim(store)) == ["j0002"]
+
+    def test_removed_and_changed_rates(self, store: Store, clock: FakeClock) -> None:
+        store.limit({}, {"queue:default": Rate(1, 10 * SECOND)})
+        store.post(jobs(4))
+        claim_one(store)
+        store.limit({}, {"queue:default": Rate(2, 10 * SECOND)})
+        assert names(claim(store)) == ["j0001"]
+        store.limit({}, {"queue:default": None})
+        assert names(claim(store)) == ["j0002", "j0003"]
+
+    def test_rate_is_not_exceeded_by_many_at_once(self, open_store: OpenStore) -> None:
+        stores = [open_store() for _ in range(4)]
+        stores[0].limit({}, {"queue:default": Rate(3, 10 * SECOND)})
+        stores[0].post(jobs(12))
+        shares = together(lambda store: claim(store, count=2), stores)
+        late = claim(stores[0])
+        assert sum(len(share) for share in [*shares, late]) == 3
 
     def test_undeclared_hold_is_never_claimed(self, store: Store) -> None:
         store.post([job("a", holds=GPU)])

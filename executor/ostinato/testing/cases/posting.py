@@ -89,6 +89,20 @@ class PostingCases(Setting):
         assert open_store().tick("nightly", 100, [job("b")]) is False
         assert names(claim(store)) == ["a"]
 
+    def test_ticks_only_go_forward(self, store: Store) -> None:
+        assert store.tick("nightly", 200, [job("a")])
+        assert not store.tick("nightly", 100, [job("b")])
+        assert not store.tick("nightly", 200, [job("c")])
+        assert store.tick("nightly", 201, [job("d")])
+        assert names(claim(store)) == ["a", "d"]
+
+    def test_newest_ticks_are_told(self, store: Store, open_store: OpenStore) -> None:
+        assert store.ticks() == {}
+        store.tick("nightly", 2**52, [])
+        store.tick("hourly", 7, [])
+        store.tick("hourly", 9, [])
+        assert open_store().ticks() == {"nightly": 2**52, "hourly": 9}
+
     def test_ticks_of_other_times_and_schedules_are_others(self, store: Store) -> None:
         assert store.tick("nightly", 100, [job("a")])
         assert store.tick("nightly", 200, [job("b")])
