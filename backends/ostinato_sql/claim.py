@@ -5,9 +5,7 @@ A claim that finds nothing ends at its first look, outside any writing transacti
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Container, Iterator, Sequence
 from heapq import heapify, heappop, heapreplace
 from typing import NamedTuple
 
@@ -16,11 +14,12 @@ from sqlalchemy import bindparam, func, literal_column, or_, select, text, updat
 from ostinato import model
 from ostinato.storage import Claimed, Want, matches
 from ostinato_sql import due
+from ostinato_sql.capacity import Room, held_until
 from ostinato_sql.database import Database
 from ostinato_sql.link import Link, Values
 from ostinato_sql.rows import ATTEMPT, LANE, PRIORITY, SEQ, TOKEN, WHOLE, Lane, changed, read_lanes, to_rows
 from ostinato_sql.statement import Keyed, Statement
-from ostinato_sql.tables import is_ready, is_running, jobs, limits
+from ostinato_sql.tables import is_ready, jobs
 
 _READY_LANES = Statement(lambda dialect: text(dialect.ready_lanes))
 _LINE = Statement(
@@ -60,12 +59,6 @@ _START = Keyed(
     "until",
     "at",
 )
-_CAPACITIES = Statement(select(limits.c.name, limits.c.capacity))
-_LOCK_CAPACITIES = Keyed(
-    lambda keys: select(limits.c.name).where(limits.c.name.in_(keys)).order_by(limits.c.name).with_for_update()
-)
-_USED = Statement(select(jobs.c.lane, func.count()).where(is_running).group_by(jobs.c.lane))
-
 _FAR = 2**62
 
 
@@ -84,36 +77,48 @@ def claim(database: Database, executor_id: str, want: Want) -> Claimed:
         if not ahead.due(now) and not (ahead.ready and _fitting(link, database, want)):
             return Claimed(rows=[], now=now, next_at=ahead.run_at)
 
-    def work(link: Link) -> tuple[due.Brought, int, list[model.Row]]:
+    def work(link: Link) -> tuple[due.Brought, int, Started]:
         dialect.lock_capacities(link, alone=False)
         now = clock()
         brought = due.apply(link, database, now)
-        return brought, now, [] if brought.more else _start(link, database, executor_id, want, now)
+        return brought, now, Started() if brought.more else _start(link, database, executor_id, want, now)
 
     expired: list[model.Row] = []
     while True:
         # A crash of the machine ends the executors with a file, but not those of a server: a claim that
         # it forgot would be given again, and two runs had the same token.
-        brought, now, rows = database.write(work, lasting=not dialect.alone)
+        brought, now, started = database.write(work, lasting=not dialect.alone)
         expired += brought.expired
         if not brought.more:
-            return Claimed(rows=rows, now=now, next_at=brought.ahead.run_at, expired=expired)
+            next_at = _sooner(brought.ahead.run_at, started.held_until)
+            return Claimed(rows=list(started.rows), now=now, next_at=next_at, expired=expired)
 
 
 def claim_within(link: Link, database: Database, executor_id: str, want: Want) -> Claimed:
     """A claim as part of another write. If time has brought something, the next claim sees to it."""
     database.dialect.lock_capacities(link, alone=False)
     ahead, now = due.Ahead(link), database.dialect.clock()
-    rows = [] if ahead.due(now) else _start(link, database, executor_id, want, now)
-    return Claimed(rows=rows, now=now, next_at=ahead.run_at)
+    started = Started() if ahead.due(now) else _start(link, database, executor_id, want, now)
+    return Claimed(rows=list(started.rows), now=now, next_at=_sooner(ahead.run_at, started.held_until))
 
 
-def _start(link: Link, database: Database, executor_id: str, want: Want, now: int) -> list[model.Row]:
+class Started(NamedTuple):
+    """The claimed jobs; ``held_until`` is when a rate lets another one start."""
+
+    rows: Sequence[model.Row] = ()
+    held_until: int | None = None
+
+
+def _start(link: Link, database: Database, executor_id: str, want: Want, now: int) -> Started:
     lanes = _fitting(link, database, want)
     if not lanes:
-        return []
-    room = Room(link, database, lanes)
+        return Started()
+    room = Room(link, database, lanes, now)
     taken = _take(link, [lane for lane in lanes if room.fits(lane)], want, room)
+    of = {lane.id: lane for lane in lanes}
+    for values in taken:
+        room.occupy(of[values[LANE]])
+    room.record(link)
     until = now + want.lease
     link.run_among(_START, [values[SEQ] for values in taken], executor_id, until, now)
     started = [
@@ -128,7 +133,11 @@ def _start(link: Link, database: Database, executor_id: str, want: Want, now: in
         )
         for values in taken
     ]
-    return to_rows(link, database.lanes, started)
+    return Started(to_rows(link, database.lanes, started), held_until(room, lanes))
+
+
+def _sooner(one: int | None, other: int | None) -> int | None:
+    return one if other is None else other if one is None else min(one, other)
 
 
 def _take(link: Link, lanes: Sequence[Lane], want: Want, room: Room) -> list[Values]:
@@ -217,54 +226,3 @@ def _line(link: Link, lane: Lane, heads: list[Head], portion: int, gone: Contain
         last = heads[-1]
         following = link.all(_LINE, lane.id, last.priority, last.priority, last.position, portion)
         heads = [Head(*found) for found in following]
-
-
-class Room:
-    """The named capacities, less what running jobs hold of them. Counted anew at each claim:
-    a counter that is kept could leak with a crash."""
-
-    def __init__(self, link: Link, database: Database, lanes: Iterable[Lane]) -> None:
-        self._free = capacities(link)
-        counted = {name for lane in lanes for name in demands(lane) if name in self._free}
-        if not counted:
-            return  # nothing that these jobs hold is counted: spare the count
-        link.among(_LOCK_CAPACITIES, sorted(counted))  # so that two claims do not give the same units
-        running: dict[int, int] = dict(link.all(_USED))
-        for key, lane in read_lanes(link, database.lanes, running).items():
-            self._take(lane, running[key])
-
-    def copy(self) -> Room:
-        twin = Room.__new__(Room)
-        twin._free = dict(self._free)
-        return twin
-
-    def fits(self, lane: Lane) -> bool:
-        """Whether one more job of the lane may run. Only a queue is unlimited unless set."""
-        for name, units in demands(lane).items():
-            free = self._free.get(name)
-            if free is None and name == f"queue:{lane.queue}":
-                continue
-            if units > (free or 0):
-                return False
-        return True
-
-    def occupy(self, lane: Lane) -> None:
-        self._take(lane, 1)
-
-    def _take(self, lane: Lane, count: int) -> None:
-        for name, units in demands(lane).items():
-            if name in self._free:
-                self._free[name] -= units * count
-
-
-def capacities(link: Link) -> dict[str, int]:
-    return dict(link.all(_CAPACITIES))
-
-
-@lru_cache(maxsize=4096)
-def demands(lane: Lane) -> Mapping[str, int]:
-    """What a running job of the lane occupies."""
-    needed = Counter({f"queue:{lane.queue}": 1})
-    for name, units in lane.holds:
-        needed[name] += units
-    return needed

@@ -8,7 +8,7 @@ from msgspec import Struct
 from sqlalchemy import bindparam, insert, literal_column, null, select, update
 
 from ostinato.model import FINAL, Channel, End, Fence, Job, State
-from ostinato_sql.claim import capacities, demands
+from ostinato_sql import capacity
 from ostinato_sql.database import Database
 from ostinato_sql.link import Link
 from ostinato_sql.post import insert_jobs
@@ -102,9 +102,9 @@ def _left(row: Held, end: End, state: State, reason: str, now: int) -> tuple[obj
 
 def _awaited(link: Link, database: Database, lanes: set[int]) -> bool:
     """Whether a job of one of the lanes, now gone, gave back something that others may wait for."""
-    limited = capacities(link).keys()
+    limited = capacity.read(link)[0].keys()
     return bool(limited) and any(
-        limited & demands(lane).keys() for lane in read_lanes(link, database.lanes, lanes).values()
+        limited & capacity.demands(lane).keys() for lane in read_lanes(link, database.lanes, lanes).values()
     )
 
 

@@ -21,6 +21,18 @@ STEPS: dict[int, tuple[str, ...]] = {
         'CREATE TABLE ostinato_holders ("key" VARCHAR(255) NOT NULL, job INTEGER NOT NULL, PRIMARY KEY ("key")) '
         "WITHOUT ROWID",
         "CREATE INDEX ostinato_holders_job ON ostinato_holders (job)",
+        "ALTER TABLE ostinato_limits RENAME TO ostinato_limits1",
+        "CREATE TABLE ostinato_limits (name VARCHAR(255) NOT NULL, capacity INTEGER, starts INTEGER, per INTEGER, "
+        "PRIMARY KEY (name))",
+        "INSERT INTO ostinato_limits (name, capacity) SELECT name, capacity FROM ostinato_limits1",
+        "DROP TABLE ostinato_limits1",
+        'CREATE TABLE ostinato_starts (name VARCHAR(255) NOT NULL, "at" INTEGER NOT NULL, jobs INTEGER NOT NULL, '
+        'PRIMARY KEY (name, "at")) WITHOUT ROWID',
+        "DROP TABLE ostinato_ticks",  # no release has made a tick
+        "CREATE TABLE ostinato_ticks (schedule VARCHAR(255) NOT NULL, due INTEGER NOT NULL, PRIMARY KEY (schedule)) "
+        "WITHOUT ROWID",
+        "CREATE TABLE ostinato_entries (kind VARCHAR(64) NOT NULL, name VARCHAR(255) NOT NULL, value TEXT NOT NULL, "
+        "version INTEGER NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID",
         "DELETE FROM ostinato_executors",  # who lives says so again, in the words of today
     ),
 }

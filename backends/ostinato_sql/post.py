@@ -25,7 +25,7 @@ from ostinato_sql.rows import (
     tag_key,
 )
 from ostinato_sql.statement import Keyed, Statement
-from ostinato_sql.tables import attempts, jobs, lanes, notes, tags, ticks
+from ostinato_sql.tables import attempts, jobs, lanes, notes, tags
 
 _INSERT = Statement(lambda dialect: dialect.insert_new(jobs), *NEW_COLUMNS)
 _INSERT_TAGS = Statement(insert(tags), "tag", "job")
@@ -49,7 +49,6 @@ _LOAD = Statement(
 )
 _LOAD_ATTEMPT = Statement(insert(attempts), *attempts.c.keys())
 _LOAD_NOTE = Statement(insert(notes), *notes.c.keys())
-_INSERT_TICK = Statement(lambda dialect: dialect.insert_new(ticks), *ticks.c.keys())
 KNOWN = Keyed(lambda keys: select(jobs.c.id).where(jobs.c.id.in_(keys)))
 _STORED = Keyed(lambda keys: select(jobs.c.seq).where(jobs.c.id.in_(keys)))
 
@@ -140,8 +139,3 @@ def _add_lanes(link: Link, database: Database, used: set[Lane]) -> None:
     if new:
         link.run_many(_INSERT_LANES, [lane_values(new[key]) for key in sorted(new)])
         link.keep(lambda: database.lanes.update(new))
-
-
-def insert_tick(link: Link, schedule: str, due: int) -> bool:
-    """Whether (schedule, due) is new."""
-    return link.run(_INSERT_TICK, schedule, due) > 0

@@ -5,37 +5,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import bindparam, delete
 from sqlalchemy.exc import SQLAlchemyError
 
 from ostinato.errors import StoreUnavailable
 from ostinato.model import Attempt, Channel, End, ExecutorInfo, Fence, Job, Row
 from ostinato.storage import (
+    NO_RATES,
     Ask,
     Changed,
     Claimed,
     Count,
+    Entry,
     JobQuery,
     Listener,
     Migration,
     Note,
     Page,
     Posted,
+    Rate,
     Record,
     Renewal,
     Rescue,
     Want,
 )
-from ostinato_sql import change, claim, find, finish, lease, migrations, post
+from ostinato_sql import capacity, change, claim, entry, find, finish, lease, migrations, post
 from ostinato_sql.database import Database
 from ostinato_sql.dialect import Dialect, Waker
 from ostinato_sql.link import Link
-from ostinato_sql.statement import Statement
-from ostinato_sql.tables import limits
 from ostinato_sql.within import Within
-
-_LIMIT = Statement(lambda dialect: dialect.insert_or_replace(limits), "name", "capacity")
-_UNLIMIT = Statement(delete(limits).where(limits.c.name == bindparam("which")), "which")
 
 
 class SqlStore:
@@ -125,7 +122,7 @@ class SqlStore:
 
     def tick(self, schedule: str, due: int, jobs: Sequence[Job]) -> bool:
         def work(link: Link) -> bool:
-            new = post.insert_tick(link, schedule, due)
+            new = entry.tick(link, schedule, due)
             if new and jobs:
                 post.insert_jobs(link, self._database, jobs, self.now())
             return new
@@ -135,21 +132,34 @@ class SqlStore:
             self._tell(["ready"])
         return new
 
-    def limit(self, capacities: Mapping[str, int | None]) -> None:
-        removed = [name for name, capacity in capacities.items() if capacity is None]
-        values = [(name, value) for name, value in capacities.items() if value is not None]
+    def ticks(self) -> dict[str, int]:
+        with self._database.read() as link:
+            return entry.newest_ticks(link)
 
+    def limit(self, capacities: Mapping[str, int | None], rates: Mapping[str, Rate | None] = NO_RATES) -> None:
         def work(link: Link) -> None:
             self._dialect.lock_capacities(link, alone=True)
-            link.run_many(_UNLIMIT, [(name,) for name in removed])
-            link.run_many(_LIMIT, values)
+            capacity.change(link, capacities, rates)
 
         self._write(work)
         self._tell(["ready"])
 
     def limits(self) -> dict[str, int]:
         with self._database.read() as link:
-            return claim.capacities(link)
+            return capacity.read(link)[0]
+
+    def rates(self) -> dict[str, Rate]:
+        with self._database.read() as link:
+            return capacity.read(link)[1]
+
+    def keep(self, entries: Sequence[Entry]) -> list[bool]:
+        if not entries:
+            return []
+        return self._write(lambda link: entry.keep(link, entries))
+
+    def entries(self, kind: str) -> list[Entry]:
+        with self._database.read() as link:
+            return entry.read(link, kind)
 
     # the loop
 

@@ -198,18 +198,41 @@ holders = Table(
     sqlite_with_rowid=False,
 )
 
+# A capacity, or a rate of so many starts per microseconds, or both.
 limits = Table(
     "ostinato_limits",
     metadata,
     Column("name", Name, primary_key=True),
-    Column("capacity", Whole, nullable=False),
+    Column("capacity", Whole),
+    Column("starts", Whole),
+    Column("per", Whole),
+)
+
+# Of jobs that hold the name of a rate, as long as the rate counts them.
+starts = Table(
+    "ostinato_starts",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("at", Whole, primary_key=True, autoincrement=False),
+    Column("jobs", Whole, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 ticks = Table(
     "ostinato_ticks",
     metadata,
     Column("schedule", Name, primary_key=True),
-    Column("due", Whole, primary_key=True, autoincrement=False),
+    Column("due", Whole, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+entries = Table(
+    "ostinato_entries",
+    metadata,
+    Column("kind", String(64), primary_key=True),
+    Column("name", Name, primary_key=True),
+    Column("value", Long, nullable=False),
+    Column("version", Whole, nullable=False),
     sqlite_with_rowid=False,
 )
 

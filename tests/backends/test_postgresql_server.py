@@ -97,10 +97,10 @@ def test_claim_locks_only_what_it_takes(store: SqlStore, postgres18: str) -> Non
             from ostinato_sql import claim as claiming
 
             def slow(writing: object) -> list[Row]:
-                rows = claiming._start(writing, store._database, "e1", want(count=1, queues=("*",)), original(store))
+                started = claiming._start(writing, store._database, "e1", want(count=1, queues=("*",)), original(store))
                 begun.set()
                 done.wait(10)
-                return rows
+                return list(started.rows)
 
             seen.append(names(store._database.write(slow)))
 

@@ -1,0 +1,154 @@
+"""Named capacities and rates, and what there is left of them.
+
+Both are counted anew at each claim, from the jobs that run and from the starts of a short while: a
+counter that is kept could leak with a crash.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from sqlalchemy import bindparam, delete, func, select
+
+from ostinato.storage import Rate
+from ostinato_sql.database import Database
+from ostinato_sql.link import Link
+from ostinato_sql.rows import Lane, read_lanes
+from ostinato_sql.statement import Keyed, Statement
+from ostinato_sql.tables import is_running, jobs, limits, starts
+
+_LIMITS = Statement(select(limits.c.name, limits.c.capacity, limits.c.starts, limits.c.per))
+_LOCK = Keyed(
+    lambda keys: select(limits.c.name).where(limits.c.name.in_(keys)).order_by(limits.c.name).with_for_update()
+)
+_LIMIT = Statement(lambda dialect: dialect.insert_or_replace(limits), *limits.c.keys())
+_UNLIMIT = Statement(delete(limits).where(limits.c.name == bindparam("which")), "which")
+_USED = Statement(select(jobs.c.lane, func.count()).where(is_running).group_by(jobs.c.lane))
+_STARTS = Keyed(
+    lambda keys: select(starts.c.name, starts.c.at, starts.c.jobs).where(starts.c.name.in_(keys)).order_by(starts.c.at)
+)
+_START = Statement(lambda dialect: dialect.insert_or_replace(starts), *starts.c.keys())
+_FORGET = Statement(
+    delete(starts).where(starts.c.name == bindparam("which"), starts.c.at <= bindparam("until")), "which", "until"
+)
+
+
+def read(link: Link) -> tuple[dict[str, int], dict[str, Rate]]:
+    """All capacities and rates."""
+    found = link.all(_LIMITS)
+    return (
+        {name: capacity for name, capacity, _, _ in found if capacity is not None},
+        {name: Rate(count, per) for name, _, count, per in found if count is not None},
+    )
+
+
+def change(link: Link, capacities: Mapping[str, int | None], rates: Mapping[str, Rate | None]) -> None:
+    """Set or remove some. Nobody else changes them meanwhile, and no claim is under way."""
+    old_capacities, old_rates = read(link)
+    for name in sorted({*capacities, *rates}):
+        capacity = capacities[name] if name in capacities else old_capacities.get(name)
+        rate = rates[name] if name in rates else old_rates.get(name)
+        if capacity is None and rate is None:
+            link.run(_UNLIMIT, name)
+        else:
+            link.run(_LIMIT, name, capacity, rate and rate.count, rate and rate.per)
+
+
+@lru_cache(maxsize=4096)
+def demands(lane: Lane) -> Mapping[str, int]:
+    """What a running job of the lane occupies."""
+    needed = Counter(dict.fromkeys(_unlimited(lane), 1))
+    for name, units in lane.holds:
+        needed[name] += units
+    return needed
+
+
+def _unlimited(lane: Lane) -> tuple[str, str]:
+    """What every job holds, and what has no bounds unless they are set."""
+    return f"queue:{lane.queue}", f"task:{lane.task}"
+
+
+class Pace:
+    """A rate, and the starts that it counts."""
+
+    def __init__(self, rate: Rate, now: int) -> None:
+        self.rate = rate
+        self.now = now
+        self.at: list[int] = []  # one for each start, ascending
+
+    def free_at(self) -> int | None:
+        """When the next job may start; None: now."""
+        if self.rate.count == 0:
+            return self.now + self.rate.per
+        if len(self.at) < self.rate.count:
+            return None
+        free = self.at[-self.rate.count] + self.rate.per
+        return free if free > self.now else None
+
+
+class Room:
+    """What the capacities and rates leave for jobs of these lanes."""
+
+    def __init__(self, link: Link, database: Database, lanes: Iterable[Lane], now: int) -> None:
+        self._free, rates = read(link)
+        names = {name for lane in lanes for name in demands(lane)}
+        self._paces = {name: Pace(rates[name], now) for name in sorted(names & rates.keys())}
+        counted = names & self._free.keys()
+        if not counted and not self._paces:
+            return  # nothing that these jobs hold is counted: spare the count
+        link.among(_LOCK, sorted({*counted, *self._paces}))  # so that two claims do not give the same
+        running: dict[int, int] = dict(link.all(_USED)) if counted else {}
+        for key, lane in read_lanes(link, database.lanes, running).items():
+            for name, units in demands(lane).items():
+                if name in self._free:
+                    self._free[name] -= units * running[key]
+        for name, at, number in link.among(_STARTS, self._paces):
+            pace = self._paces[name]
+            if at > now - pace.rate.per:
+                pace.at += [at] * number
+
+    def copy(self) -> Room:
+        twin = Room.__new__(Room)
+        twin._free = dict(self._free)
+        twin._paces = {}
+        for name, pace in self._paces.items():
+            twin._paces[name] = Pace(pace.rate, pace.now)
+            twin._paces[name].at = list(pace.at)
+        return twin
+
+    def fits(self, lane: Lane) -> bool:
+        """Whether one more job of the lane may run."""
+        return self.free_at(lane) is None and all(
+            units <= self._free.get(name, units if name in _unlimited(lane) else 0)
+            for name, units in demands(lane).items()
+        )
+
+    def free_at(self, lane: Lane) -> int | None:
+        """When the rates let one more job of the lane start; None: now."""
+        if not self._paces:
+            return None
+        times = [self._paces[name].free_at() for name in demands(lane) if name in self._paces]
+        return max((at for at in times if at is not None), default=None)
+
+    def occupy(self, lane: Lane) -> None:
+        """One more job of the lane runs."""
+        for name, units in demands(lane).items():
+            if name in self._free:
+                self._free[name] -= units
+            if name in self._paces:
+                self._paces[name].at.append(self._paces[name].now)
+
+    def record(self, link: Link) -> None:
+        """Write down the starts of this claim, and forget those that no rate counts any more."""
+        for name, pace in self._paces.items():
+            link.run(_FORGET, name, pace.now - pace.rate.per)
+            number = pace.at.count(pace.now)
+            if number:
+                link.run(_START, name, pace.now, number)
+
+
+def held_until(room: Room, lanes: Iterable[Lane]) -> int | None:
+    """When a rate lets go of the first of these lanes that it holds back."""
+    return min((at for lane in lanes if (at := room.free_at(lane)) is not None), default=None)
