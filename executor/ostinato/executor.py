@@ -68,7 +68,7 @@ class TaskExecutor:
         self._events = Events()
         hook = manager().hook.ostinato_event
         if hook.get_hookimpls():
-            self._events.on_every(lambda event: hook(event=event))
+            self._events.on("*", lambda event: hook(event=event))
         self._furnish()
         _living.add(self)
 
@@ -236,7 +236,8 @@ class TaskExecutor:
     def on(self, kind: str, listener: L | None = None) -> Any:
         """Call ``listener(event)`` at every event of this kind; as a decorator without listener.
 
-        Kinds: ``idle start success fail retry cancel expire rescue progress log_uploaded``. ``fail``
+        Kinds: ``idle start success fail retry cancel expire rescue progress log_uploaded``, and ``*`` for
+        all of them, which are then told in their order. ``fail``
         comes once per job, at its end; ``retry`` after each failed attempt before that. Events tell of
         the attempts that this executor ran.
         """

@@ -58,6 +58,7 @@ local function replace(id, item)
   if tonumber(job.token or 0) > 0 or FINAL[job.state] then return end
   tag(job, -1)
   leave(job)
+  abandon(job.lane)
   write(job, facts_of(item))
   tag(job, 1)
   join(job)

@@ -4,7 +4,7 @@
 -- of the same script: many jobs at once are a few commands then.
 
 local described, limited, used = {}, {}, {}
-local counted, held, indexed = {}, {}, {}
+local counted, held, indexed, abandoned = {}, {}, {}, {}
 
 local function lane_of(digest)
   local lane = described[digest]
@@ -24,6 +24,19 @@ local function count(digest, state, step)
     counted[digest] = of
   end
   of[state] = (of[state] or 0) + step
+end
+
+-- A job of the lane is gone for good, perhaps its last.
+local function abandon(digest)
+  abandoned[digest] = true
+end
+
+-- Lanes without a job are forgotten with their last.
+local function prune(digest)
+  for _, state in ipairs(STATES) do
+    if call('HEXISTS', T .. 'counts', digest .. ':' .. state) == 1 then return end
+  end
+  call('HDEL', T .. 'lanes', digest)
 end
 
 local function limit_of(name)
@@ -92,6 +105,7 @@ local function settle()
     for state, step in pairs(of) do add(T .. 'counts', digest .. ':' .. state, step) end
   end
   for name, step in pairs(held) do add(T .. 'used', name, step) end
+  for digest in pairs(abandoned) do prune(digest) end
 end
 
 local function done(reply)
