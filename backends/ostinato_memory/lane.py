@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from heapq import heappop, heappush
 
 from ostinato.model import Job, State
-from ostinato.storage import Rate, Want, matches
+from ostinato.storage import Rate, Want, matches, unbounded
 
 Key = tuple[str, str, int, int, tuple[tuple[str, int], ...]]
 Place = tuple[int, int, str]
@@ -31,13 +31,13 @@ class Lane:
     head. ``counts`` are of all its jobs by state.
     """
 
-    __slots__ = ("counts", "holds", "key", "line", "queue", "slots", "task", "unlimited", "version")
+    __slots__ = ("counts", "holds", "key", "line", "queue", "slots", "task", "version")
 
     def __init__(self, key: Key) -> None:
         self.key = key
         self.queue, self.task, self.version, self.slots, holds = key
-        self.unlimited = (f"queue:{self.queue}", f"task:{self.task}")
-        units: defaultdict[str, int] = defaultdict(int, dict.fromkeys(self.unlimited, 1))
+        own = (f"queue:{self.queue}", f"task:{self.task}")
+        units: defaultdict[str, int] = defaultdict(int, dict.fromkeys(own, 1))
         for name, count in holds:
             units[name] += count
         self.holds = tuple(units.items())
@@ -81,7 +81,7 @@ class Capacities:
     def fits(self, lane: Lane) -> bool:
         """Whether one more job of the lane may run."""
         for name, units in lane.holds:
-            unset = _UNLIMITED if name in lane.unlimited else 0
+            unset = _UNLIMITED if unbounded(name) else 0
             if self._used[name] + units > self._limits.get(name, unset):
                 return False
         return True

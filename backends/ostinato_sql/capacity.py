@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from sqlalchemy import bindparam, delete, func, select
 
-from ostinato.storage import Rate
+from ostinato.storage import Rate, unbounded
 from ostinato_sql.database import Database
 from ostinato_sql.link import Link
 from ostinato_sql.rows import Lane, read_lanes
@@ -59,15 +59,10 @@ def change(link: Link, capacities: Mapping[str, int | None], rates: Mapping[str,
 @lru_cache(maxsize=4096)
 def demands(lane: Lane) -> Mapping[str, int]:
     """What a running job of the lane occupies."""
-    needed = Counter(dict.fromkeys(_unlimited(lane), 1))
+    needed = Counter({f"queue:{lane.queue}": 1, f"task:{lane.task}": 1})
     for name, units in lane.holds:
         needed[name] += units
     return needed
-
-
-def _unlimited(lane: Lane) -> tuple[str, str]:
-    """What every job holds, and what has no bounds unless they are set."""
-    return f"queue:{lane.queue}", f"task:{lane.task}"
 
 
 class Pace:
@@ -121,8 +116,7 @@ class Room:
     def fits(self, lane: Lane) -> bool:
         """Whether one more job of the lane may run."""
         return self.free_at(lane) is None and all(
-            units <= self._free.get(name, units if name in _unlimited(lane) else 0)
-            for name, units in demands(lane).items()
+            units <= self._free.get(name, units if unbounded(name) else 0) for name, units in demands(lane).items()
         )
 
     def free_at(self, lane: Lane) -> int | None:

@@ -239,9 +239,9 @@ class Store(Protocol):
         """Set named capacities and rates (None removes one). Holds of running jobs never sum above
         a capacity, and within no stretch of time as long as a rate's do more jobs start than it says.
 
-        Every job holds one unit of ``queue:NAME`` for its queue and of ``task:NAME`` for its task,
-        both unlimited unless set; 0 pauses the queue or task. A name of `Job.holds` without a capacity
-        has none to give. A rate counts the starts of jobs that hold its name, whatever their units.
+        Every job holds one unit of ``queue:NAME`` for its queue and of ``task:NAME`` for its task; 0
+        pauses the queue or task. These names, and those of `Job.holds` that begin with ``key:``, have no
+        bounds unless they are set (`unbounded`); any other name without a capacity has none to give. A rate counts the starts of jobs that hold its name, whatever their units.
         """
 
     def rates(self) -> dict[str, Rate]:
@@ -383,6 +383,11 @@ def holds_key(unique: Unique, state: State, token: int, posted_at: int, now: int
     if unique.period is not None:
         return now < posted_at + int(unique.period * SECOND)
     return state not in FINAL and (unique.until == "finished" or token == 0)
+
+
+def unbounded(name: str) -> bool:
+    """Whether there is any number of this until a capacity is set."""
+    return name.startswith(("queue:", "task:", "key:"))
 
 
 def matches(patterns: Sequence[str], queue: str) -> bool:

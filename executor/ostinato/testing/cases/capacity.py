@@ -147,6 +147,14 @@ class CapacityCases(Setting):
         store.limit({"gpu": 1})
         assert names(claim(store)) == ["a"]
 
+    def test_key_has_no_bounds_unless_they_are_set(self, store: Store) -> None:
+        store.post(jobs(3, holds=(("key:customer 7", 1),)))
+        row = claim_one(store)
+        store.limit({"key:customer 7": 1})
+        assert claim(store) == []
+        finish(store, row)
+        assert names(claim(store)) == ["j0001"]
+
     def test_removed_capacity_has_none_to_give(self, store: Store) -> None:
         store.limit({"gpu": 1})
         store.limit({"gpu": None})
