@@ -136,7 +136,10 @@ class CurrentJob:
         """
         placement = Placement(options, clock.now())
         jobs = as_jobs(job)
-        placed = [placement.apply(one, job_id) for one, job_id in zip(jobs, new_ids(len(jobs)), strict=True)]
+        placed = [
+            replace(placement.apply(one, job_id), parent=self.id)
+            for one, job_id in zip(jobs, new_ids(len(jobs)), strict=True)
+        ]
         for one in placed:
             check_size(one, self._order.max_payload)
             check_runner(one)
