@@ -28,6 +28,9 @@ Kind = Literal["function", "script", "command"]
 
 Channel = Literal["ready", "ended", "orders"]
 
+CatchUp = Literal["all", "latest", "none"]
+Overlap = Literal["skip", "queue", "allow", "cancel_previous"]
+
 
 class Backoff(Struct, frozen=True):
     """How long to wait before the next attempt: ``first * factor**(n-1)``, at most ``limit``.
@@ -151,6 +154,30 @@ def _program(kind: Literal["script", "command"], argv: list[str], cwd: str | Non
 
 
 _USAGE = {"script": '"nightly.py", "--full"', "command": '["ffmpeg", "-i", "in.mov", "out.mp4"]'}
+
+
+class Schedule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A recurring trigger, as `ostinato.schedule.define` makes it: which job, and when.
+
+    One of ``cron`` (an expression, read in ``timezone``), ``every`` (an interval, counted from ``start_at``
+    or else ``anchor``) and ``after`` (the name of the schedule whose success triggers it). No tick comes
+    before ``start_at`` nor after ``end_at``. ``jitter`` is the longest delay that is drawn for a tick.
+    """
+
+    name: str
+    job: Job
+    cron: str | None = None
+    every: int | None = None
+    after: str | None = None
+    timezone: str = "UTC"
+    start_at: int | None = None
+    end_at: int | None = None
+    anchor: int = 0
+    jitter: int = 0
+    catch_up: CatchUp = "latest"
+    max_backlog: int = 1000
+    overlap: Overlap = "skip"
+    paused: bool = False
 
 
 class Fence(Struct, frozen=True):
