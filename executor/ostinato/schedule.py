@@ -144,15 +144,17 @@ def _check_ticks(made: Schedule) -> None:
 
 def check_chain(schedule: Schedule, others: Mapping[str, Schedule]) -> None:
     """Refuse a schedule that runs ``after`` an unknown one, or after itself by way of others. Raises ConfigError."""
-    path = [schedule.name]
-    following = schedule
+    path, following = [schedule.name], schedule
     while following.after is not None:
+        if following.after in path:
+            told = " after ".join(map(repr, [*path, following.after]))
+            raise ConfigError(f"The schedules wait for each other: {told}. Give one of them cron= or every=.")
+        if following.after not in others:
+            known = suggest(following.after, others) if others else "There are no others."
+            raise ConfigError(
+                f"The schedule {following.name!r} runs after {following.after!r}, which is not there. {known}"
+            )
         path.append(following.after)
-        if following.after == schedule.name:
-            raise ConfigError(f"The schedules {' after '.join(map(repr, path))} wait for each other: leave one out.")
-        if following.after not in others or len(path) > len(others) + 1:
-            known = suggest(following.after, others) if others else "There are no schedules yet."
-            raise ConfigError(f"The schedule {following.name!r} is to run after {following.after!r}: no such. {known}")
         following = others[following.after]
 
 
