@@ -8,7 +8,16 @@ from postgres_servers import postgres16, postgres18  # noqa: F401
 from redis_servers import real_redis, valkey, valkey_cluster  # noqa: F401
 from s3_servers import moto, rclone, s3_url  # noqa: F401
 
-ONCE = ("chaos", "cli/test_demo", "docs", "examples", "proof/test_network", "proof/test_outage", "plugins/test_s3", "test_wheel")
+ONCE = (
+    "chaos",
+    "cli/test_demo",
+    "docs",
+    "examples",
+    "proof/test_network",
+    "proof/test_outage",
+    "plugins/test_s3",
+    "test_wheel",
+)
 SERVERS = ("redis", "valkey", "postgres", "mysql", "mariadb", "moto", "rclone")
 REQUIRE = "OSTINATO_TEST_REQUIRE"
 
