@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from ostinato.model import Unique
+from ostinato.storage import Ask, Store
+from ostinato.testing.samples import job
+
 WORKERS = """
 import os, sys
 from ostinato.model import Unique
@@ -57,3 +61,10 @@ def work(store, name):
         (posted,) = store.post([job(f"{name}-{n}", unique=Unique(f"k{n}"))])
         yield n, posted.id, posted.created
 """
+
+
+def used_before(store: Store) -> None:
+    """Every other key of the twins was held before, by a job that has ended."""
+    former = [job(f"former-{n}", unique=Unique(f"k{n}")) for n in range(0, 20, 2)]
+    store.post(former)
+    store.change([one.id for one in former], Ask(kind="cancel"))

@@ -31,7 +31,7 @@ from ostinato_sql.serverclock import ServerClock
 BITS = 20
 """A number that is drawn stands for so many bits of ``jobs.seq``: one is enough for a whole post."""
 _SESSION = (
-    "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 10; "
+    "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 4; "
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 )
 # Text compares as it is, trailing spaces included.
