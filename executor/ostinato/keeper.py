@@ -122,7 +122,7 @@ class Keeper:
                 self._patience.worked()
             except StoreError as error:
                 self._pause(self._patience.failed(error))
-                self._urgent = self._urgent or urgent
+                self._urgent = True  # what was asked for is still to be done, and only a beat shows that all is well
             except Exception:
                 log.exception("the keeper stumbled; it goes on")
                 self._pause(1.0)
