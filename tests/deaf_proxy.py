@@ -9,7 +9,10 @@ from typing import Any
 
 
 class DeafProxy:
-    """Passes everything on but notifications."""
+    """Passes everything on but notifications. ``cut`` is a word of the client's after which, once it
+    has reached the server, the connection breaks."""
+
+    cut = b""
 
     def __init__(self, where: dict[str, Any]) -> None:
         self._where = where["host"], int(where["port"])
@@ -28,17 +31,30 @@ class DeafProxy:
                 threading.Thread(target=self._down, args=(client, server), daemon=True).start()
 
     def _up(self, client: socket.socket, server: socket.socket) -> None:
-        with contextlib.suppress(OSError), client, server:
-            while said := client.recv(65536):
-                server.sendall(said)
+        with client:
+            with contextlib.suppress(OSError):
+                while said := client.recv(65536):
+                    server.sendall(said)
+                    if self.cut and self.cut in said:
+                        break
+            _end(client, server)
 
     def _down(self, client: socket.socket, server: socket.socket) -> None:
         """Messages have a letter and a length; ``A`` is a notification."""
-        with contextlib.suppress(OSError), client, server, server.makefile("rb") as answers:
-            while head := answers.read(5):
-                body = answers.read(int.from_bytes(head[1:], "big") - 4)
-                if head[:1] != b"A":
-                    client.sendall(head + body)
+        with server, server.makefile("rb") as answers:
+            with contextlib.suppress(OSError):
+                while head := answers.read(5):
+                    body = answers.read(int.from_bytes(head[1:], "big") - 4)
+                    if head[:1] != b"A":
+                        client.sendall(head + body)
+            _end(client, server)
 
     def close(self) -> None:
         self._door.close()
+
+
+def _end(*sockets: socket.socket) -> None:
+    """For both threads at once, which are left to close them."""
+    for one in sockets:
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import pytest
 from s3_servers import free_port, wait_until
 
 URL = os.environ.get("OSTINATO_TEST_MYSQL_URL")
-FAST = ("--innodb-flush-log-at-trx-commit=0", "--skip-log-bin", "--innodb-buffer-pool-size=32M")
+FAST = ("--innodb-flush-log-at-trx-commit=2", "--skip-log-bin", "--innodb-buffer-pool-size=32M")
 _PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"])
 
 
@@ -63,8 +64,12 @@ class MariadbServer:
 
     def _answers(self) -> bool:
         try:
-            connection = connected(self.url.rpartition("/")[0] + "/mysql")
+            with socket.create_connection(("127.0.0.1", self.port)) as probe:
+                greeted = probe.recv(1)
+            connection = connected(self.url.rpartition("/")[0] + "/mysql") if greeted else None
         except OSError:
+            return False
+        if connection is None:
             return False
         with connection, connection.cursor() as cursor:
             cursor.execute("CREATE DATABASE IF NOT EXISTS test")

@@ -127,7 +127,8 @@ def valkey_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def node(folder: Path) -> Server:
     bus = free_port()
-    return server(valkey_program(), folder, *QUICK, "--cluster-enabled", "yes", "--cluster-port", str(bus))
+    options = ("--cluster-enabled", "yes", "--cluster-port", str(bus), "--repl-diskless-sync-delay", "0")
+    return server(valkey_program(), folder, *QUICK, *options)
 
 
 def join(nodes: list[Server]) -> None:

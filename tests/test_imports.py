@@ -17,7 +17,7 @@ SEAM = {"ostinato.model", "ostinato.storage", "ostinato.hooks", "ostinato.errors
 STREETS = {
     "executor": {"ostinato"},
     "backends": {"ostinato_memory", "ostinato_sql", "ostinato_redis"},
-    "plugins": {"ostinato_folder", "ostinato_s3"},
+    "plugins": {"ostinato_folder", "ostinato_pytest", "ostinato_s3"},
 }
 
 

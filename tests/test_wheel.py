@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = {"ostinato", "ostinato_memory", "ostinato_sql", "ostinato_redis", "ostinato_folder", "ostinato_s3"}
+PACKAGES = {
+    "ostinato",
+    "ostinato_memory",
+    "ostinato_sql",
+    "ostinato_redis",
+    "ostinato_folder",
+    "ostinato_pytest",
+    "ostinato_s3",
+}
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +60,7 @@ def test_its_entry_points_are_these(wheel: zipfile.ZipFile) -> None:
         found.read_string(opened.read(place).decode())
     assert {section: dict(found[section]) for section in found.sections()} == {
         "console_scripts": {"ostinato": "ostinato.cli.main:main"},
+        "pytest11": {"ostinato": "ostinato_pytest.plugin"},
         "ostinato": {"folder": "ostinato_folder.plugin", "s3": "ostinato_s3.plugin"},
         "ostinato.backends": {
             "memory": "ostinato_memory.plugin",

@@ -16,6 +16,7 @@ _FSYNC = {
     "everysec": "a crash of the process and of the server; a crash of its machine may lose the last second",
     "no": "a crash of the process and of the server; a crash of its machine may lose the last half minute",
 }
+_SAVED = ("rdb_last_bgsave_status", "aof_last_write_status")
 _SYNCED = _FSYNC["always"] + " (durability=aof)"
 
 
@@ -34,8 +35,9 @@ class Health:
         if self.warnings:
             self.durable += f" (but: {'; '.join(self.warnings)})"
 
-    def _is(self, name: str, value: object) -> bool:
-        return str(self._info.get(name)) == str(value)
+    @property
+    def _appends(self) -> bool:
+        return bool(self._info.get("aof_enabled"))
 
     def _check_aof(self) -> None:
         numbers = tuple(int(part) for part in str(self._info.get("redis_version", "0")).split(".")[:2])
@@ -44,14 +46,14 @@ class Health:
                 f"durability=aof needs Redis 7.2 or newer, or Valkey, but {self._place} is Redis {self.version}. "
                 "Upgrade it, or leave durability out."
             )
-        if not self._is("aof_enabled", 1):
+        if not self._appends:
             raise ConfigError(
                 f"durability=aof needs an append-only file, but {self._place} keeps none. Set `appendonly yes` "
                 "(CONFIG SET appendonly yes, and in redis.conf), or leave durability out."
             )
 
     def _durable(self) -> str:
-        if self._is("aof_enabled", 1):
+        if self._appends:
             return _FSYNC.get(self._settings["appendfsync"] or "everysec", _FSYNC["everysec"])
         if self._settings["save"] == "":
             return "a crash of the process; nothing else: the server keeps all in memory and saves nothing"
@@ -63,11 +65,11 @@ class Health:
         policy = self._info.get("maxmemory_policy", "noeviction")
         if policy != "noeviction":
             yield f"it may evict jobs when memory is short (maxmemory-policy {policy}): set noeviction"
-        if not self._is("role", "master"):
+        if self._info.get("role", "master") != "master":
             yield "it is a replica and takes no writes: name the primary"
-        if not self._is("rdb_last_bgsave_status", "ok") or self._info.get("aof_last_write_status", "ok") != "ok":
+        if any(self._info.get(name, "ok") != "ok" for name in _SAVED):
             yield "its last save to disk failed: look into its log"
-        if not self._is("aof_enabled", 1) and self._settings["save"] == "":
+        if not self._appends and self._settings["save"] == "":
             yield "a restart of the server loses all jobs: set appendonly yes"
 
     def tell(self) -> None:

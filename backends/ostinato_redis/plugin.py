@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ostinato.errors import ConfigError
 from ostinato.hooks import hookimpl
 from ostinato.storage import Store
@@ -10,6 +12,15 @@ from ostinato_redis.address import SCHEMES, address
 
 @hookimpl
 def ostinato_store(url: str) -> Store | None:
+    return _store(url)
+
+
+@hookimpl
+def ostinato_test_store(url: str, clock: Callable[[], int]) -> Store | None:
+    return _store(url, clock)
+
+
+def _store(url: str, clock: Callable[[], int] | None = None) -> Store | None:
     if url.partition(":")[0].partition("+")[0].lower() not in SCHEMES:
         return None
     where = address(url)
@@ -21,4 +32,4 @@ def ostinato_store(url: str) -> Store | None:
         raise ConfigError(
             f"The store {where.place!r} needs the driver of Redis. Install it: pip install 'ostinato[redis]'"
         ) from None
-    return RedisStore(where)
+    return RedisStore(where, clock)

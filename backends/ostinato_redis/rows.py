@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from msgspec.structs import asdict, force_setattr
+from msgspec.structs import asdict, force_setattr, replace
 
 from ostinato.errors import PayloadError
 from ostinato.model import SECOND, Attempt, End, Error, ExecutorInfo, Fence, Job, Row
@@ -120,6 +120,8 @@ class Batch:
             item["key"] = job.unique.key
             item["key_until"] = job.unique.until
             item["on_conflict"] = job.unique.on_conflict
+            if job.unique.on_conflict == "replace":  # what is said of a place in line is that of the replaced one
+                item["in_place"] = [_words(replace(job, front=front)) for front in (False, True)]
             if job.unique.period is not None:
                 item["key_period"] = int(job.unique.period * SECOND)
         return item

@@ -25,7 +25,6 @@ from ostinato.storage import (
     Renewal,
     Rescue,
     Want,
-    matches,
 )
 from ostinato_redis.address import Address
 from ostinato_redis.health import Health
@@ -42,6 +41,7 @@ from ostinato_redis.rows import (
 )
 from ostinato_redis.script import script
 from ostinato_redis.server import DataLost, Server
+from ostinato_redis.subscription import Subscriptions
 from ostinato_redis.wake import Waker
 
 log = logging.getLogger("ostinato.redis")
@@ -49,8 +49,6 @@ log = logging.getLogger("ostinato.redis")
 SCHEMA = 1
 _FRESH = 30.0
 """Seconds for which our idea of the server's clock is good."""
-_GLOBS = "*?["
-_REMEMBERED = 10_000
 
 
 class RedisStore:
@@ -68,7 +66,7 @@ class RedisStore:
         self._lock = threading.Lock()
         self._mark = ""
         self._time: tuple[int, float] | None = None  # the server's, and ours when it was told
-        self._subscribed: dict[tuple[str, ...], dict[str, bool]] = {}
+        self._subscriptions = Subscriptions()
 
     def open(self) -> None:
         """Raises ConfigError too: if the URL asks for what the server cannot do."""
@@ -182,32 +180,22 @@ class RedisStore:
             now, next_at, gone, rows, unheard, more = self._run("claim", self._wanted(executor_id, want))
             expired += [to_row(row) for row in gone]
             if unheard:
-                self._learn(want.queues, unheard)
+                self._subscriptions.learn(want.queues, unheard)
             elif not more:
                 taken = [to_row(row) for row in rows]
                 return Claimed(rows=taken, now=now, next_at=next_at or None, expired=expired)
 
     def _wanted(self, executor_id: str, want: Want) -> dict[str, Any]:
-        known = self._subscribed.get(want.queues) or self._learn(want.queues, ())
         return {
             "owner": executor_id,
             "tasks": want.tasks,
-            "queues": known,
-            "globs": any(letter in queue for queue in want.queues for letter in _GLOBS),
+            "queues": self._subscriptions.known(want.queues),
+            "globs": self._subscriptions.open_ended(want.queues),
             "slots": want.slots,
             "capacity": want.capacity,
             "count": want.count,
             "lease": want.lease,
         }
-
-    def _learn(self, patterns: tuple[str, ...], queues: Sequence[str]) -> dict[str, bool]:
-        """Which queues an executor has subscribed to: globs are ours to match, not the scripts'."""
-        known = self._subscribed.get(patterns, {})
-        if len(known) > _REMEMBERED:
-            known = {}
-        known = {**known, **{queue: matches(patterns, queue) for queue in (*patterns, *queues)}}
-        self._subscribed[patterns] = known
-        return known
 
     def renew(self, executor: ExecutorInfo, fences: Sequence[Fence], lease: int) -> Renewal:
         told = {

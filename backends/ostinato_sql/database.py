@@ -27,7 +27,8 @@ _TRIES = 8  # of a transaction that loses against others
 
 
 class Database:
-    """``lanes`` remembers lanes that are committed.
+    """``lanes`` remembers lanes that are committed; all are forgotten when a connection breaks, since a
+    server may come back from a backup, or as a replica that had not heard of the newest.
 
     Where only one connection can write at a time, that one is kept for good, and the writes of
     this process queue in memory, so that its threads do not poll the database's own lock.
@@ -44,9 +45,11 @@ class Database:
         self._make_pools()
 
     def _make_pools(self) -> None:
-        self._readers = self._writers = Pool(self._connect, None if self.dialect.alone else _MOST, _IDLE)
+        self._readers = self._writers = Pool(
+            self._connect, self.lanes.clear, None if self.dialect.alone else _MOST, _IDLE
+        )
         if self.dialect.alone:
-            self._writers = Pool(self._connect, 1, 1)
+            self._writers = Pool(self._connect, self.lanes.clear, 1, 1)
 
     def _connect(self) -> Link:
         return Link(self.dialect, self.engine)
@@ -134,8 +137,11 @@ class Database:
             answer = work(link)
             self.writes += 1  # before the commit: who sees the change must see this too
             link.commit()
-        except BaseException:
-            self._writers.drop(link)
+        except BaseException as error:
+            if isinstance(error, Exception) and not isinstance(error, self._errors) and link.undo():
+                self._writers.give_back(link)  # it was not the connection's fault
+            else:
+                self._writers.drop(link)
             raise
         self._writers.give_back(link)
         return answer

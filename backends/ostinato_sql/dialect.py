@@ -60,6 +60,8 @@ class Dialect(Protocol):
     """What it needs besides the tables of all: statements that make it."""
     table_end: str
     """Follows the description of a new table."""
+    whose: str
+    """A query that tells one database from all others."""
     ready_lanes: str
     """The query for all lanes with ready jobs, at a cost that does not grow with the jobs."""
     rising: ColumnElement[int]
@@ -107,6 +109,12 @@ class Dialect(Protocol):
 
     def all_of(self, cursor: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
         """What a query finds for each row of values, in few round trips."""
+
+    def to_text(self, value: Any) -> Any:
+        """A value as this database can hold it; others than text stay as they are."""
+
+    def from_text(self, value: Any) -> Any:
+        """The value that was meant."""
 
     def lost_a_race(self, error: BaseException) -> bool:
         """Whether the transaction was undone in favour of another, and may be tried again."""

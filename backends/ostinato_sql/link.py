@@ -75,6 +75,15 @@ class Link:
         for act in done:
             act()
 
+    def undo(self) -> bool:
+        """End the transaction as if it had not been; False if that cannot be done."""
+        self.writing, self._at_commit = False, []
+        try:
+            self._driver.rollback()
+        except Exception:
+            return False
+        return True
+
     def keep(self, act: Callable[[], None]) -> None:
         """Remember what was read or written, as soon as it is committed."""
         if self.writing:

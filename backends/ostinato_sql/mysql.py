@@ -31,7 +31,7 @@ from ostinato_sql.serverclock import ServerClock
 BITS = 20
 """A number that is drawn stands for so many bits of ``jobs.seq``: one is enough for a whole post."""
 _SESSION = (
-    "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 10; "
+    "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 4; "
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 )
 # Text compares as it is, trailing spaces included.
@@ -65,6 +65,7 @@ class MysqlDialect:
     errors: tuple[type[Exception], ...] = (pymysql.Error,)
     alone = False
     partial = False
+    whose = "SELECT DATABASE(), @@hostname, @@port, @@datadir"
     ready_lanes = _READY_LANES
     own_tables: tuple[str, ...] = (*_RISING, _SEQUENCE, poll.TABLE)
     rising: ColumnElement[int] = literal_column("ostinato_jobs.rises_at")
@@ -193,6 +194,11 @@ class MysqlDialect:
 
     def before_tables(self) -> list[str]:
         return []
+
+    def to_text(self, value: Any) -> Any:
+        return value
+
+    from_text = to_text
 
     def lost_a_race(self, error: BaseException) -> bool:
         return _number(error) in _RACES

@@ -20,6 +20,16 @@ def ostinato_store(url: str) -> Store | None:
     return None if make is None else SqlStore(make(url))
 
 
+@hookimpl
+def ostinato_test_store(url: str, clock: Callable[[], int]) -> Store | None:
+    make = _MAKERS.get(url.partition(":")[0].partition("+")[0].lower())
+    if make is None:
+        return None
+    dialect = make(url)
+    dialect.clock = clock  # type: ignore[method-assign]  # to callers it is a call either way
+    return SqlStore(dialect)
+
+
 def _sqlite(url: str) -> Dialect:
     place, _, query = url.partition("?")
     if not place.startswith("sqlite:///") or place == "sqlite:///":

@@ -10,10 +10,12 @@ from ostinato_sql.link import Link
 
 class Pool:
     """At most ``most`` connections at a time, who wants one more waits; ``idle`` of them are kept
-    while nobody uses them, the one used last first."""
+    while nobody uses them, the one used last first. ``lost`` is called whenever one broke: the server
+    may have been started anew since, and be another one."""
 
-    def __init__(self, connect: Callable[[], Link], most: int | None, idle: int) -> None:
+    def __init__(self, connect: Callable[[], Link], lost: Callable[[], None], most: int | None, idle: int) -> None:
         self._connect = connect
+        self._lost = lost
         self._idle = idle
         self._kept: list[Link] = []
         self._turns = None if most is None else threading.BoundedSemaphore(most)
@@ -28,6 +30,7 @@ class Pool:
             while (link := self._take()) is not None:
                 if link.usable():
                     return link
+                self._lost()
                 link.close()
             return self._connect()
         except BaseException:
@@ -50,6 +53,7 @@ class Pool:
     def drop(self, link: Link) -> None:
         """After an error the next one starts on a fresh connection, whatever state the driver left
         this one in; what it began is undone."""
+        self._lost()
         link.close()
         self._next()
 

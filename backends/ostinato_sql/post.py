@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from msgspec.structs import replace
 from sqlalchemy import bindparam, delete, insert, select, update
@@ -50,34 +50,52 @@ _LOAD = Statement(
 _LOAD_ATTEMPT = Statement(insert(attempts), *attempts.c.keys())
 _LOAD_NOTE = Statement(insert(notes), *notes.c.keys())
 _INSERT_TICK = Statement(lambda dialect: dialect.insert_new(ticks), *ticks.c.keys())
+KNOWN = Keyed(lambda keys: select(jobs.c.id).where(jobs.c.id.in_(keys)))
 _STORED = Keyed(lambda keys: select(jobs.c.seq).where(jobs.c.id.in_(keys)))
 
 
-def insert_jobs(link: Link, database: Database, batch: Sequence[Job], now: int) -> list[Posted]:
-    """Store those whose id and unique key are new, in the order given. Raises AlreadyPosted."""
+Prepare = Callable[[Sequence[Job]], int]
+
+
+def insert_jobs(
+    link: Link, database: Database, batch: Sequence[Job], now: int, prepared: Prepare | None = None
+) -> list[Posted]:
+    """Store those whose id and unique key are new, in the order given. ``prepared`` does what `prepare`
+    does, if that is to be done elsewhere. Raises AlreadyPosted."""
     if not any(job.unique is not None for job in batch):
-        return _insert(link, database, batch, now)
+        return _insert(link, database, batch, now, prepared)
     found = unique.sort(link, batch, now)
     for seq, job in found.replaced:
         _replace(link, database, seq, job, now)
     new = [job for _, job in found.new]
-    for (at, _), posted in zip(found.new, _insert(link, database, new, now), strict=True):
+    for (at, _), posted in zip(found.new, _insert(link, database, new, now, prepared), strict=True):
         found.answers[at] = posted
     return [found.answers[at] for at in range(len(batch))]
 
 
-def _insert(link: Link, database: Database, batch: Sequence[Job], now: int) -> list[Posted]:
+def prepare(link: Link, database: Database, batch: Sequence[Job]) -> int:
+    """The lanes of the jobs, and the ``seq`` of the first of them."""
+    _add_lanes(link, database, {_lane(job) for job in batch})
+    return database.dialect.reserve(link, len(batch))
+
+
+def _lane(job: Job) -> Lane:
+    return lane_of(job.queue, job.task, job.version, job.slots, job.holds)
+
+
+def _insert(
+    link: Link, database: Database, batch: Sequence[Job], now: int, prepared: Prepare | None = None
+) -> list[Posted]:
     """Store those whose id is new. An empty id never is somebody else's."""
-    seq = first = database.dialect.reserve(link, len(batch))
-    rows, used, ids = [], set(), []
+    if not batch:
+        return []
+    seq = first = prepared(batch) if prepared else prepare(link, database, batch)
+    rows, ids = [], []
     for job in batch:
         job_id = job.id or uuid.uuid4().hex
-        lane = lane_of(job.queue, job.task, job.version, job.slots, job.holds)
         ids.append(job_id)
-        used.add(lane)
-        rows.append(new_row(job, job_id, seq, lane.id, now))
+        rows.append(new_row(job, job_id, seq, _lane(job).id, now))
         seq += 1
-    _add_lanes(link, database, used)
     created: Container[int] = range(first, seq)
     if link.run_many(_INSERT, rows) < len(rows):  # some ids were known
         created = {stored for (stored,) in link.among(_STORED, ids)}
@@ -89,7 +107,7 @@ def _insert(link: Link, database: Database, batch: Sequence[Job], now: int) -> l
 
 def _replace(link: Link, database: Database, seq: int, job: Job, now: int) -> None:
     """All of a waiting job but its id, when it was posted and its place in line."""
-    lane = lane_of(job.queue, job.task, job.version, job.slots, job.holds)
+    lane = _lane(job)
     _add_lanes(link, database, {lane})
     values = dict(zip(NEW_COLUMNS, new_row(job, job.id, seq, lane.id, now), strict=True))
     link.run(_REPLACE, *(values[name] for name in _REPLACED), seq)

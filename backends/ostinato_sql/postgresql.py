@@ -41,7 +41,7 @@ _SETTINGS: Mapping[str, Any] = {
     "keepalives_count": 3,
 }
 # A process that is stopped in the middle of a transaction must not hold its locks for ever.
-_BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 15000"
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL idle_in_transaction_session_timeout = 15000"
 _BEGIN_FLEETING = f"{_BEGIN}; SET LOCAL synchronous_commit = off"
 _NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _LOOK = """
@@ -58,6 +58,7 @@ class PostgresDialect:
     errors: tuple[type[Exception], ...] = (psycopg.Error,)
     alone = False
     partial = True
+    whose = "SELECT current_database(), CAST(pg_postmaster_start_time() AS text)"
     ready_lanes = READY_LANES
     own_tables: tuple[str, ...] = ("CREATE SEQUENCE ostinato_seq",)
     table_end = ""
@@ -167,6 +168,12 @@ class PostgresDialect:
         name = self.naming.schema
         return [f'CREATE SCHEMA IF NOT EXISTS "{name}"', f'SET LOCAL search_path TO "{name}"']
 
+    def to_text(self, value: Any) -> Any:
+        return _escaped(value) if isinstance(value, str) else value
+
+    def from_text(self, value: Any) -> Any:
+        return _unescaped(value) if isinstance(value, str) else value
+
     def lost_a_race(self, error: BaseException) -> bool:
         cause = error.orig if isinstance(error, DBAPIError) else error
         return getattr(cause, "sqlstate", None) in ("40001", "40P01")
@@ -226,22 +233,28 @@ class PostgresDialect:
 _ESCAPE = "\ue000"
 
 
-class TextDumper(StrDumper):
-    """PostgreSQL's texts cannot hold NUL: it travels as two characters of the private use area, and
-    the first of them as two also, so that every text comes back as it was."""
+def _escaped(text: str) -> str:
+    """PostgreSQL's texts cannot hold NUL: it travels as a character of the private use area and a
+    digit, and that character so too, so that every text comes back as it was."""
+    if "\0" in text or _ESCAPE in text:
+        return text.replace(_ESCAPE, _ESCAPE + "1").replace("\0", _ESCAPE + "0")
+    return text
 
+
+def _unescaped(text: str) -> str:
+    if _ESCAPE in text:
+        return text.replace(_ESCAPE + "0", "\0").replace(_ESCAPE + "1", _ESCAPE)
+    return text
+
+
+class TextDumper(StrDumper):
     def dump(self, obj: str) -> Any:
-        if "\0" in obj or _ESCAPE in obj:
-            obj = obj.replace(_ESCAPE, _ESCAPE + "1").replace("\0", _ESCAPE + "0")
-        return super().dump(obj)
+        return super().dump(_escaped(obj))
 
 
 class NulLoader(TextLoader):
     def load(self, data: Any) -> Any:
-        text: Any = super().load(data)
-        if _ESCAPE in text:
-            text = text.replace(_ESCAPE + "0", "\0").replace(_ESCAPE + "1", _ESCAPE)
-        return text
+        return _unescaped(super().load(data))  # type: ignore[arg-type]
 
 
 _MEANINGS: tuple[tuple[tuple[str, ...], tuple[str, ...], type[StoreError], str], ...] = (

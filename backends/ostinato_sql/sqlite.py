@@ -46,6 +46,7 @@ class SqliteDialect:
     name = "sqlite"
     alone = True
     partial = True
+    whose = "SELECT file FROM pragma_database_list WHERE name = 'main'"
     ready_lanes = READY_LANES
     own_tables: tuple[str, ...] = ()
     table_end = ""
@@ -140,6 +141,11 @@ class SqliteDialect:
 
     def all_of(self, cursor: Any, text: str, rows: Sequence[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
         return [cursor.execute(text, values).fetchall() for values in rows]
+
+    def to_text(self, value: Any) -> Any:
+        return value
+
+    from_text = to_text
 
     def lost_a_race(self, error: BaseException) -> bool:
         return False

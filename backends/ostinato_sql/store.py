@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import bindparam, delete
+from sqlalchemy.exc import SQLAlchemyError
 
 from ostinato.errors import StoreUnavailable
 from ostinato.model import Attempt, Channel, End, ExecutorInfo, Fence, Job, Row
@@ -31,6 +32,7 @@ from ostinato_sql.dialect import Dialect, Waker
 from ostinato_sql.link import Link
 from ostinato_sql.statement import Statement
 from ostinato_sql.tables import limits
+from ostinato_sql.within import Within
 
 _LIMIT = Statement(lambda dialect: dialect.insert_or_replace(limits), "name", "capacity")
 _UNLIMIT = Statement(delete(limits).where(limits.c.name == bindparam("which")), "which")
@@ -45,6 +47,7 @@ class SqlStore:
         self._dialect = dialect
         self._database = Database(dialect)
         self._write = self._database.write
+        self._within = Within(self._database)
         self._waker: Waker | None = None
 
     def open(self) -> None:
@@ -103,6 +106,15 @@ class SqlStore:
         if any(posted.created and posted.id not in taken for posted in answers):
             self._tell(["ready"])
         return answers, claimed
+
+    def post_within(self, session: object, jobs: Sequence[Job]) -> list[Posted]:
+        """See `ostinato.storage.PostsWithin`."""
+        if not jobs:
+            return []
+        try:
+            return self._within.post(session, jobs, self.now(), lambda: self._tell(["ready"]))
+        except SQLAlchemyError as error:
+            raise self._dialect.translate(error) from error
 
     def load(self, records: Sequence[Record]) -> list[bool]:
         if not records:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 from sqlalchemy import bindparam, delete, select, update
 
-from ostinato.errors import AlreadyPosted
+from ostinato.errors import AlreadyPosted, StoreUnavailable
 from ostinato.model import FINAL, Job, State, Unique
 from ostinato.storage import Posted, holds_key
 from ostinato_sql.link import Link
@@ -28,6 +28,7 @@ _HOLDERS = Keyed(
     )
 )
 _NOBODY = -1
+_TRIES = 10
 _COLUMNS = (jobs.c.seq, jobs.c.id, jobs.c.state, jobs.c.token, jobs.c.posted_at, jobs.c.uniqueness)
 _HOLDING = Keyed(lambda keys: select(*_COLUMNS).where(jobs.c.seq.in_(keys)).order_by(jobs.c.seq).with_for_update())
 _KNOWN = Keyed(lambda keys: select(jobs.c.id).where(jobs.c.id.in_(keys)))
@@ -134,9 +135,13 @@ def _lock(link: Link, wanted: Iterable[str]) -> dict[str, Holder]:
     if not keys:
         return {}
     owners: dict[str, int] = {}
-    while len(owners) < len(keys):  # again if one was forgotten just between
+    for _ in range(_TRIES):
         link.run_many(_LOCK, [(key, _NOBODY) for key in keys])
         owners = dict(link.among(_HOLDERS, keys))
+        if len(owners) == len(keys):
+            break
+    else:  # forgotten just between, again and again
+        raise StoreUnavailable(f"The unique keys {', '.join(keys)} cannot be locked. Post again.")
     found = {values[0]: _holder(values) for values in link.among(_HOLDING, owners.values())}
     return {key: found[seq] for key, seq in owners.items() if seq in found}
 

@@ -359,7 +359,8 @@ class Dispatcher:
             drained = self._drained
         if drained or late:
             reason = "the executor was stopped" if drained else "the claim took longer than the lease"
-            run.end(Outcome(kind="interrupted", reason=reason, logged=False, ended_at=clock.now()))
+            now = clock.now()
+            run.end(Outcome(kind="interrupted", reason=reason, logged=False, started_at=now, ended_at=now))
             return
         self._on_started(run)
         try:

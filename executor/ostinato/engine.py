@@ -12,6 +12,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from ostinato import clock, host, pino
 from ostinato.bounds import Bounds
 from ostinato.codec import decode
@@ -22,6 +24,7 @@ from ostinato.errors import StoreError
 from ostinato.events import Events
 from ostinato.ids import new_id
 from ostinato.keeper import Keeper
+from ostinato.lifecycle import lost
 from ostinato.logs import Spool, close_log, log_name
 from ostinato.model import FINAL, SECOND, End, Event, EventKind, ExecutorInfo, Fence, Outcome, Row
 from ostinato.runners import Run, Runner, Runners, make_runner
@@ -81,14 +84,13 @@ class Engine:
             keep=config.keep,
             info=self.info,
             running=self.dispatcher.running,
-            renewed=self._renewed,
+            renewed=self._runners.beat,
             lost_lease=self._lost_lease,
             cancelling=self._cancelling,
             rescued=self._rescued,
             forget_logs=self._forget_logs,
         )
         self._draining = False
-        self._unsought: list[Row] = []
 
     def start(self) -> None:
         """Begin to keep leases, then to claim. Raises StoreError if the store is not there."""
@@ -171,8 +173,6 @@ class Engine:
             if self._wants(KINDS.get(end.state, "retry")):
                 self._report(row, outcome, end)
         self._hand_over([(row, outcome) for row, outcome, _ in ended])
-        self._unsought += [row for row, _, _ in ended if row.executor_id != self.id]
-        self._seek_logs()
 
     def _refused(self, ended: list[tuple[Row, Outcome]]) -> None:
         for row, _ in ended:
@@ -188,23 +188,6 @@ class Engine:
         self._uploader.put_all(
             self._close_log(row, outcome) for row, outcome in ended if outcome.logged and row.executor_id == self.id
         )
-
-    def _seek_logs(self) -> None:
-        """The logs of rescued attempts are in the spools of lost executors, and adopted from there.
-        One that was lost before it wrote anything has none, which is recorded too."""
-        rescued, self._unsought = self._unsought, []
-        if not rescued:
-            return
-        try:
-            spools = {one.id: f"{one.spool}/{one.id}" for one in self._store.executors() if one.host == host.HOST}
-        except StoreError:
-            self._unsought += rescued  # until the next sign of life
-            return
-        for row in rescued:
-            spool = spools.get(row.executor_id or "")
-            path = f"{spool}/{log_name(row.job.id, row.attempt)}"
-            if spool is not None and not os.path.exists(path):
-                self._uploader.put(row.job.id, row.attempt, row.token, path)
 
     def _close_log(self, row: Row, outcome: Outcome) -> tuple[str, int, int, str]:
         """The attempt's log is complete: say how it ended. Returns what the uploader needs."""
@@ -238,10 +221,6 @@ class Engine:
 
     # what the keeper hears
 
-    def _renewed(self, lease_ends: int) -> None:
-        self._runners.beat(lease_ends)
-        self._seek_logs()
-
     def _lost_lease(self, fence: Fence) -> None:
         run = self.dispatcher.find(fence.job_id)
         if run is not None and run.fence == fence:
@@ -255,11 +234,26 @@ class Engine:
                 run.cancel_reason = row.reason
             self.dispatcher.stop_run(run, "cancel", run.row.job.policy.grace)
 
-    def _rescued(self, row: Row, outcome: Outcome) -> None:
-        if self._wants("rescue"):
-            event = Event(kind="rescue", executor_id=self.id, at=clock.now(), reason=outcome.reason, **_names(row))
-            self._emit(event)
-        self._settler.put(row, outcome)
+    def _rescued(self, rows: Sequence[Row]) -> None:
+        """The logs of lost attempts are in the spools of lost executors, and adopted from there. One
+        that was lost before it wrote anything has none, which is recorded with its end."""
+        spools = self._spools_here()
+        for row in rows:
+            spool = spools.get(row.executor_id or "")
+            silent = spool is not None and not os.path.exists(f"{spool}/{log_name(row.job.id, row.attempt)}")
+            outcome = replace(lost(row, clock.now()), logged=not silent)
+            if self._wants("rescue"):
+                event = Event(kind="rescue", executor_id=self.id, at=clock.now(), reason=outcome.reason, **_names(row))
+                self._emit(event)
+            self._settler.put(row, outcome)
+
+    def _spools_here(self) -> dict[str, str]:
+        """Where the executors of this host keep their logs. None, if the store does not say: their
+        logs are looked for later then."""
+        try:
+            return {one.id: f"{one.spool}/{one.id}" for one in self._store.executors() if one.host == host.HOST}
+        except StoreError:
+            return {}
 
     def _forget_logs(self, urls: Sequence[str]) -> None:
         base = self._log_store.url + "/"

@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, get_args
 
 from ostinato.errors import ConfigError
@@ -23,6 +23,8 @@ Listener = Callable[[Event], Any]
 L = TypeVar("L", bound=Listener)
 
 KINDS = frozenset(get_args(EventKind))
+EVERY = "*"
+"""All kinds, told in their order."""
 QUEUE = 100_000
 
 
@@ -87,8 +89,12 @@ class Subscription:
                 log.exception("the listener %r of %r raised", self.listener, self.kind)
 
 
+def _kinds(kind: str) -> Iterable[str]:
+    return KINDS if kind == EVERY else (kind,)
+
+
 def _check_kind(kind: str) -> None:
-    if kind not in KINDS:
+    if kind != EVERY and kind not in KINDS:
         raise ConfigError(f"There is no event {kind!r}. {suggest(kind, KINDS)}")
 
 
@@ -103,22 +109,18 @@ class Events:
         _check_kind(kind)
         if not callable(listener):
             raise ConfigError(f"{listener!r} cannot be called: give on({kind!r}, function).")
+        subscription = Subscription(kind, listener, once)
         with self._lock:
-            known = self._by_kind.get(kind, [])
-            self._by_kind[kind] = [*known, Subscription(kind, listener, once)]
-
-    def on_every(self, listener: Listener) -> None:
-        """Call it at events of all kinds, one after the other."""
-        subscription = Subscription("every", listener, once=False)
-        with self._lock:
-            self._by_kind = {kind: [*self._by_kind.get(kind, []), subscription] for kind in KINDS}
+            for one in _kinds(kind):
+                self._by_kind[one] = [*self._by_kind.get(one, []), subscription]
 
     def off(self, kind: str, listener: Listener) -> None:
         """Stop calling it; no error if it is not called."""
         _check_kind(kind)
         with self._lock:
-            known = self._by_kind.get(kind, [])
-            self._by_kind[kind] = [one for one in known if one.listener != listener]
+            for each in _kinds(kind):
+                known = self._by_kind.get(each, [])
+                self._by_kind[each] = [one for one in known if (one.kind, one.listener) != (kind, listener)]
 
     def wants(self, kind: EventKind) -> bool:
         """Whether anybody listens, so that events nobody hears are not even made."""

@@ -23,7 +23,7 @@ from ostinato.names import suggest
 from ostinato.options import Placement, PostOptions
 from ostinato.places import places
 from ostinato.plugins import manager, masked, open_log_store, open_store
-from ostinato.storage import Count, JobQuery
+from ostinato.storage import Count, JobQuery, Posted, PostsWithin
 from ostinato.stranded import Stranded, stranded
 from ostinato.units import Duration, Size, micros
 
@@ -68,7 +68,7 @@ class TaskExecutor:
         self._events = Events()
         hook = manager().hook.ostinato_event
         if hook.get_hookimpls():
-            self._events.on_every(lambda event: hook(event=event))
+            self._events.on("*", lambda event: hook(event=event))
         self._furnish()
         _living.add(self)
 
@@ -92,16 +92,28 @@ class TaskExecutor:
     # posting
 
     @overload
-    def post(self, job: Job, **options: Unpack[PostOptions]) -> JobHandle: ...
+    def post(self, job: Job, *, session: object = None, **options: Unpack[PostOptions]) -> JobHandle: ...
     @overload
-    def post(self, job: Sequence[Job], **options: Unpack[PostOptions]) -> list[JobHandle]: ...
-    def post(self, job: Job | Sequence[Job], **options: Unpack[PostOptions]) -> JobHandle | list[JobHandle]:
+    def post(
+        self, job: Sequence[Job], *, session: object = None, **options: Unpack[PostOptions]
+    ) -> list[JobHandle]: ...
+    def post(
+        self, job: Job | Sequence[Job], *, session: object = None, **options: Unpack[PostOptions]
+    ) -> JobHandle | list[JobHandle]:
         """Post a job, or all or none of a list, in one round trip.
 
         Works from any thread, before and after `start`. When it returns the job is as safe as the
-        store can make it. Raises ConfigError for a wrong option, PayloadError for a payload over
-        the limit, StoreUnavailable if the store does not answer; nothing is stored then.
+        store can make it; with a ``session`` (a SQLAlchemy Session or Connection on the store's own
+        database), when that is committed. Raises ConfigError for a wrong option or session,
+        PayloadError for a payload over the limit, AlreadyPosted if a unique key says so,
+        StoreUnavailable if the store does not answer; nothing is stored then.
         """
+        placed = self._placed(job, options)
+        handles = [JobHandle(self._access, answer.id) for answer in self._post(placed, session)]
+        return handles[0] if isinstance(job, Job) else handles
+
+    def _placed(self, job: Job | Sequence[Job], options: PostOptions) -> list[Job]:
+        """The jobs as they will be stored, checked."""
         self._open()
         placement = Placement(options, self._store.now())
         jobs = as_jobs(job)
@@ -112,8 +124,42 @@ class TaskExecutor:
         for one in placed:
             if one.policy.runner != "subprocess":
                 check_runner(one)
+        return placed
+
+    def _post(self, placed: Sequence[Job], session: object) -> list[Posted]:
         engine = self._engine
-        posted = self._store.post(placed) if engine is None else engine.dispatcher.post(placed)
+        if session is None:
+            return self._store.post(placed) if engine is None else engine.dispatcher.post(placed)
+        if not isinstance(self._store, PostsWithin):
+            raise ConfigError(
+                f"{masked(self._config.url)} cannot take jobs within a transaction of a session. Keep jobs in the "
+                "database that the session is on (sqlite:, postgresql: or mysql:), or post without session=."
+            )
+        posted = self._store.post_within(session, placed)
+        self._changed()
+        return posted
+
+    @overload
+    async def apost(self, job: Job, *, session: Any = None, **options: Unpack[PostOptions]) -> JobHandle: ...
+    @overload
+    async def apost(
+        self, job: Sequence[Job], *, session: Any = None, **options: Unpack[PostOptions]
+    ) -> list[JobHandle]: ...
+    async def apost(
+        self, job: Job | Sequence[Job], *, session: Any = None, **options: Unpack[PostOptions]
+    ) -> JobHandle | list[JobHandle]:
+        """`post`, without blocking the event loop. The ``session`` is a SQLAlchemy AsyncSession or
+        AsyncConnection on the store's own database."""
+        import asyncio  # only who uses it pays for it
+
+        if session is None:
+            return await asyncio.to_thread(self.post, job, **options)  # type: ignore[arg-type]
+        if not hasattr(session, "run_sync"):
+            raise ConfigError(
+                f"apost takes an AsyncSession or AsyncConnection. Give a {type(session).__name__} to post instead."
+            )
+        placed = await asyncio.to_thread(self._placed, job, options)
+        posted = await session.run_sync(lambda within: self._post(placed, within))
         handles = [JobHandle(self._access, answer.id) for answer in posted]
         return handles[0] if isinstance(job, Job) else handles
 
@@ -190,7 +236,8 @@ class TaskExecutor:
     def on(self, kind: str, listener: L | None = None) -> Any:
         """Call ``listener(event)`` at every event of this kind; as a decorator without listener.
 
-        Kinds: ``idle start success fail retry cancel expire rescue progress log_uploaded``. ``fail``
+        Kinds: ``idle start success fail retry cancel expire rescue progress log_uploaded``, and ``*`` for
+        all of them, which are then told in their order. ``fail``
         comes once per job, at its end; ``retry`` after each failed attempt before that. Events tell of
         the attempts that this executor ran.
         """

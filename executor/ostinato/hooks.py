@@ -7,6 +7,7 @@ names them; all other plugins through the entry points ``ostinato``, loaded when
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -28,6 +29,12 @@ def ostinato_store(url: str) -> Store | None:
     Raise `ostinato.errors.ConfigError` if the URL is malformed, and say which driver to install
     if it is missing.
     """
+
+
+@hookspec(firstresult=True)
+def ostinato_test_store(url: str, clock: Callable[[], int]) -> Store | None:
+    """As `ostinato_store`, for the conformance kit: a store that asks ``clock`` for the time, in
+    microseconds, and no other."""
 
 
 @hookspec(firstresult=True)

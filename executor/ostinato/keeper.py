@@ -15,8 +15,7 @@ from collections.abc import Callable, Sequence
 
 from ostinato import clock, host
 from ostinato.errors import StoreError
-from ostinato.lifecycle import lost
-from ostinato.model import FINAL, SECOND, ExecutorInfo, Fence, Outcome, Row, State
+from ostinato.model import FINAL, SECOND, ExecutorInfo, Fence, Row, State
 from ostinato.patience import Patience
 from ostinato.runners import Run
 from ostinato.storage import Ask, JobQuery, Rescue, Store
@@ -44,7 +43,7 @@ class Keeper:
         renewed: Callable[[int], None],
         lost_lease: Callable[[Fence], None],
         cancelling: Callable[[Fence], None],
-        rescued: Callable[[Row, Outcome], None],
+        rescued: Callable[[Sequence[Row]], None],
         forget_logs: Callable[[Sequence[str]], None],
     ) -> None:
         self._store = store
@@ -123,7 +122,7 @@ class Keeper:
                 self._patience.worked()
             except StoreError as error:
                 self._pause(self._patience.failed(error))
-                self._urgent = self._urgent or urgent
+                self._urgent = True  # what was asked for is still to be done, and only a beat shows that all is well
             except Exception:
                 log.exception("the keeper stumbled; it goes on")
                 self._pause(1.0)
@@ -161,7 +160,8 @@ class Keeper:
         self._rescue_at = time.monotonic() + (0.0 if len(rows) == PAGE else self._lease / SECOND)
         for row in rows:
             log.warning("job %s attempt %d: rescued from executor %s", row.job.id, row.attempt, row.executor_id)
-            self._on_rescued(row, lost(row, clock.now()))
+        if rows:
+            self._on_rescued(rows)
         self._plan_after_rescue()
 
     def _plan_after_rescue(self) -> None:

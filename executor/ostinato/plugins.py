@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import entry_points
 from urllib.parse import urlsplit
@@ -28,6 +29,27 @@ def manager() -> pluggy.PluginManager:
 
 def open_store(url: str) -> Store:
     """The store that a URL names, not opened yet. Raises ConfigError."""
+    scheme = _load_backend(url)
+    store: Store | None = manager().hook.ostinato_store(url=url)
+    if store is None:
+        raise ConfigError(f"The backend of {scheme!r} does not take {masked(url)!r}: check the URL.")
+    return store
+
+
+def open_test_store(url: str, clock: Callable[[], int]) -> Store:
+    """The store that a URL names, with a clock that a test moves. Raises ConfigError."""
+    scheme = _load_backend(url)
+    store: Store | None = manager().hook.ostinato_test_store(url=url, clock=clock)
+    if store is None:
+        raise ConfigError(
+            f"The backend of {scheme!r} makes no store with a clock of the tests. Let its plugin have the hook "
+            "ostinato_test_store(url, clock)."
+        )
+    return store
+
+
+def _load_backend(url: str) -> str:
+    """Import the backend that the URL's scheme names; the scheme."""
     scheme = _scheme(url).partition("+")[0]
     known = {entry.name for entry in entry_points(group=BACKENDS)}
     if scheme not in known:
@@ -40,10 +62,7 @@ def open_store(url: str) -> Store:
         backend = entry.load()
         if not plugins.is_registered(backend):  # one may answer to several schemes
             plugins.register(backend)
-    store: Store | None = plugins.hook.ostinato_store(url=url)
-    if store is None:
-        raise ConfigError(f"The backend of {scheme!r} does not take {masked(url)!r}: check the URL.")
-    return store
+    return scheme
 
 
 def open_log_store(url: str) -> LogStore:

@@ -311,6 +311,16 @@ class PostsAndClaims(Protocol):
         """`Store.post`, then `Store.claim`. It may leave to the next claim what time brings."""
 
 
+@runtime_checkable
+class PostsWithin(Protocol):
+    """Optional, for stores in a database that the application uses too."""
+
+    def post_within(self, session: object, jobs: Sequence[Job]) -> list[Posted]:
+        """`Store.post` inside the caller's transaction: the jobs are there with its commit, of which the
+        listeners then hear, and never were with its rollback. Raises ConfigError, and does nothing, if
+        the session is not one on the store's own database."""
+
+
 class Migration(Struct, frozen=True):
     """How a store comes from one version of its schema (None: it has none yet) to another: by these
     statements, in this order."""

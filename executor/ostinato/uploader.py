@@ -29,6 +29,8 @@ from ostinato.storage import LogStore, Note
 logger = logging.getLogger("ostinato.uploader")
 
 BATCH = 100
+ORPHAN_TRIES = 8
+"""The location of an adopted log is recorded when its attempt has been rescued: so often it is tried."""
 GATHER = 0.2
 """Seconds that the locations of further logs gather for one write of the store after one was made."""
 
@@ -308,7 +310,18 @@ class Uploader:
                 return
             self._note_trouble.worked()
             for log, known in zip(batch, recorded, strict=True):
-                self._done(log, known)
+                if known or log.orphan is None or log.tries >= ORPHAN_TRIES:
+                    self._done(log, known)
+                else:
+                    self._later(log)
+
+    def _later(self, log: _Log) -> None:
+        """It was adopted before its attempt was known to be lost: nothing is recorded of one that runs."""
+        with self._changed:
+            self._uploaded.popleft()
+            log.due = self._clock() + self._upload_trouble.pause(log.tries)
+            log.tries += 1
+            self._waiting.append(log)
 
     def _done(self, log: _Log, known: bool) -> None:
         """Uploaded and recorded (or the job is forgotten, and nobody will ask): now it may go."""

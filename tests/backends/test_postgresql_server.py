@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -15,6 +13,7 @@ import pytest
 from deaf_proxy import DeafProxy
 from postgres_servers import FAST, PostgresServer, emptied, new_server
 from s3_servers import wait_until
+from sql_processes import DRAIN, TWINS, in_processes, used_before
 
 from ostinato.errors import StoreUnavailable
 from ostinato.model import SECOND, Row
@@ -48,51 +47,6 @@ def foreign(postgres18: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]
 
 # several at once
 
-WORKERS = """
-import os, sys
-from ostinato.model import Unique
-from ostinato.storage import JobQuery
-from ostinato.testing.samples import claim, end, job
-from ostinato_sql.plugin import ostinato_store
-url, count = sys.argv[1], int(sys.argv[2])
-{work}
-said, go = [], os.pipe()
-for n in range(count):
-    said.append(os.pipe())
-    if os.fork() == 0:
-        store = ostinato_store(url)
-        store.open()
-        os.write(said[n][1], b"r")
-        os.read(go[0], 1)
-        for words in work(store, f"e{{n}}"):
-            os.write(1, (" ".join(map(str, words)) + "\\n").encode())
-        os._exit(0)
-for ends in said:
-    os.read(ends[0], 1)
-os.write(go[1], b"g" * count)
-sys.exit(max(os.wait()[1] for _ in range(count)))
-"""
-
-
-def in_processes(work: str, count: int, url: str) -> list[list[str]]:
-    """The lines of words that ``work(store, name)`` yields in processes that are let go together."""
-    script = WORKERS.format(work=work)
-    ran = subprocess.run(
-        [sys.executable, "-c", script, url, str(count)], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert ran.returncode == 0, ran.stderr
-    return [line.split() for line in ran.stdout.splitlines()]
-
-
-DRAIN = """
-def work(store, name):
-    while rows := claim(store, name, count=3):
-        yield from ((row.job.id, row.token) for row in rows)
-        running = store.find(JobQuery(states=("running",), limit=1000)).rows
-        yield "most", sum(dict(row.job.holds).get("gpu", 0) for row in running)
-        assert all(store.finish([end(row) for row in rows]))
-"""
-
 
 def test_processes_never_share_a_job_nor_exceed_a_capacity(store: SqlStore, postgres18: str) -> None:
     store.limit({"gpu": 4})
@@ -104,14 +58,6 @@ def test_processes_never_share_a_job_nor_exceed_a_capacity(store: SqlStore, post
     assert max(int(words[1]) for words in said if words[0] == "most") <= 4
 
 
-TWINS = """
-def work(store, name):
-    for n in range(20):
-        (posted,) = store.post([job(f"{name}-{n}", unique=Unique(f"k{n}"))])
-        yield n, posted.id, posted.created
-"""
-
-
 @pytest.mark.parametrize("where", ["postgresql", "sqlite"])
 def test_8_processes_that_post_a_unique_key_make_one_job(
     request: pytest.FixtureRequest, tmp_path: object, where: str
@@ -120,13 +66,14 @@ def test_8_processes_that_post_a_unique_key_make_one_job(
     if where == "postgresql":
         url = emptied(request.getfixturevalue("postgres18"))
     store = opened(url)
+    used_before(store)
     said = in_processes(TWINS, 8, url)
     assert len(said) == 160
     for n in range(20):
         about = [(job_id, created) for number, job_id, created in said if number == str(n)]
         assert len({job_id for job_id, _ in about}) == 1
         assert [created for _, created in about].count("True") == 1
-    assert len(store.find(JobQuery(limit=1000)).rows) == 20
+    assert len(store.find(JobQuery(states=("ready",), limit=1000)).rows) == 20
     store.close()
 
 
@@ -186,6 +133,7 @@ def test_renewal_waits_for_nobody(store: SqlStore, foreign: psycopg.Connection[t
 def test_deadlocks_are_settled_inside(store: SqlStore) -> None:
     """Posts of the same ids in opposite orders wait for each other, until the server undoes one."""
     many = jobs(300)
+    store.post([job("first")])  # of a line that is new, one post waits for the other
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(store.post, [many, many[::-1], many, many[::-1]]))
     assert sum(posted.created for answer in answers for posted in answer) == 300
@@ -260,6 +208,36 @@ def test_stopped_process_does_not_hold_its_locks_for_ever(store: SqlStore) -> No
         return str(link.cursor.fetchone()[0])  # type: ignore[attr-defined]
 
     assert store._database.write(look_up) == "15s"
+
+
+@pytest.mark.parametrize("verb", ["post", "claim", "finish"])
+def test_connection_that_breaks_at_the_commit(store: SqlStore, proxy: DeafProxy, verb: str) -> None:
+    """Whether it was applied is not known then; to ask again is safe."""
+    far = opened(proxy.url)
+    if verb != "post":
+        store.post([job("a")])
+    row = claim_one(store) if verb == "finish" else None
+    acts: dict[str, Callable[[], object]] = {
+        "post": lambda: far.post([job("a")]),
+        "claim": lambda: claim(far),
+        "finish": lambda: far.finish([end(row)]) if row else None,
+    }
+    assert far.find(JobQuery()) is not None
+    proxy.cut = b"COMMIT\0"
+    with pytest.raises(StoreUnavailable):
+        acts[verb]()
+    proxy.cut = b""
+    if verb == "post":
+        wait_until(lambda: store.find(JobQuery()).rows)
+        assert [one.created for one in far.post([job("a")])] == [False]
+    elif verb == "claim":
+        wait_until(lambda: look(store, "a").state == "running")
+        assert claim(far) == []
+    else:
+        wait_until(lambda: look(store, "a").state == "succeeded")
+        assert acts[verb]() == [True]
+        assert len(store.attempts(["a"])) == 1
+    far.close()
 
 
 # waking

@@ -106,6 +106,7 @@ def test_every_key_that_a_script_touches_begins_with_the_tag(store: RedisStore, 
 def test_nothing_is_left_of_jobs_that_are_forgotten(store: RedisStore, admin: Redis, namespace: str) -> None:
     store.post(jobs(3, tags=("t",), unique=Unique("k"), holds=(("gpu", 1),)))
     store.post(jobs(3, "q", queue="q", tags=("t",), promote_at=1, expires_at=store.now() + SECOND))
+    store.post([job("r", unique=Unique("k", on_conflict="replace"), tags=("u",), slots=7)])  # another lane
     store.limit({"gpu": 5})
     rows = claim(store, queues=("*",))
     store.finish([end(row, "failed") for row in rows])

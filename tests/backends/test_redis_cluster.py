@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -108,3 +109,43 @@ def test_a_moved_slot_is_followed(nodes: list[Server], store: RedisStore, own: s
     move.carry(move.keys())
     move.end()
     assert [row.job.id for row in claim(store)] == ["j0000", "j0001"]
+
+
+def test_a_failover_is_followed(
+    nodes: list[Server], store: RedisStore, own: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing that was replicated is lost, and listeners go on hearing."""
+    store.post(jobs(2))
+    row = claim_one(store)
+    listener = store.listen(frozenset(["ready"]))
+    with client(nodes[0]) as primary, client(start_replica(nodes, tmp_path)) as replica:
+        replica.execute_command("CLUSTER REPLICATE", _id(Move(nodes[:2], f"{{{own}}}").source))
+        wait_until(lambda: replica.info("replication").get("master_link_status") == "up")
+        wait_until(lambda: _agrees(replica))
+        replica.execute_command("CLUSTER FAILOVER")
+        wait_until(lambda: replica.info("replication")["role"] == "master")
+        wait_until(lambda: _works(store))
+        assert finish(store, row)
+        assert [row.job.id for row in claim(store)] == ["j0001"]
+        while listener.wait(0.05):
+            pass
+        store.post(jobs(1, "k"))
+        assert listener.wait(20) == {"ready"}
+        assert primary.ping()
+
+
+def start_replica(nodes: list[Server], folder: Path) -> Server:
+    """One more node, which has no slots yet."""
+    one = start(node(folder / "replica"))
+    nodes.append(one)
+    with client(nodes[0]) as asked, client(one) as new:
+        bus = new.config_get("cluster-port")["cluster-port"]
+        asked.execute_command("CLUSTER MEET", "127.0.0.1", one.port, bus)
+        wait_until(lambda: _agrees(new))
+    return one
+
+
+def _agrees(asked: Redis) -> bool:
+    """Whether the node knows the others and finds that all is well."""
+    told = asked.execute_command("CLUSTER INFO")
+    return (str(told["cluster_state"]), str(told["cluster_known_nodes"])) == ("ok", "3")

@@ -180,7 +180,7 @@ def test_every_error_is_documented_with_its_bases() -> None:
 
 def test_every_event_is_documented() -> None:
     page = REFERENCE / "events.md"
-    assert once(named_first(section(page, "Kinds"))) == set(get_args(model.EventKind))
+    assert once(named_first(section(page, "Kinds"))) == {*get_args(model.EventKind), "*"}
     assert once(named(section(page, "Fields"))) == set(model.Event.__struct_fields__)
 
 
@@ -243,7 +243,8 @@ def test_every_dependency_is_justified() -> None:
     base = {re.split(r"[\[><=; ]", one)[0] for one in project["dependencies"]}
     assert once(named(prose(page).partition("\n## ")[0])) == base
     assert set(named(section(page, "Extras"))) == set(project["optional-dependencies"])
-    tools = {re.split(r"[\[><=; ]", one)[0] for one in project["optional-dependencies"]["test"]}
+    extras = project["optional-dependencies"]
+    tools = {re.split(r"[\[><=; ]", one)[0] for one in (*extras["test"], *extras["servers"])} - {"ostinato"}
     assert once(named(section(page, "Tools of the tests"))) == tools
 
 
@@ -288,3 +289,22 @@ def test_the_readme_gives_both_commands_to_the_letter() -> None:
         "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/ostinato demo",
         "python3 -m venv .venv-test && .venv-test/bin/pip install tox && .venv-test/bin/tox",
     ]
+
+
+def test_every_fault_names_its_test_or_says_why_there_is_none() -> None:
+    numbers = []
+    for number, fault, happens, proof in rows(prose(DOCS / "explanation/faults.md")):
+        numbers.append(int(number))
+        assert "::test_" in proof or (proof == "none" and re.search(r"[Nn]ot|no ", happens)), fault
+    assert numbers == [*range(1, 32), 38, *range(40, 50)]
+
+
+def test_every_promise_names_its_test() -> None:
+    page = DOCS / "explanation/promises.md"
+    promised = prose(page).partition("## What is not promised")[0]
+    for title in headings(page, 2)[:-1]:
+        text = section(page, title)
+        assert "::test_" in text, title
+        for bullet in re.split(r"\n(?=- )", text)[1:] if text.lstrip().startswith("- ") else ():
+            assert "::test_" in bullet, bullet
+    assert promised.count("::test_") > 25

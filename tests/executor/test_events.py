@@ -7,6 +7,7 @@ import queue
 import threading
 from typing import get_args
 
+import chores
 import pytest
 
 from ostinato import ConfigError
@@ -171,3 +172,21 @@ def test_after_a_close_listeners_hear_again(events):
         events.emit(event(at=at))
         assert heard.get(timeout=WAIT).at == at
         events.close()
+
+
+def test_one_listener_hears_all_kinds_in_order(make_executor):
+    executor = make_executor(slots=1)
+    heard, done = [], threading.Event()
+
+    def listen(event):
+        heard.append(event.kind)
+        if event.kind == "idle" and "success" in heard:
+            done.set()
+
+    executor.on("*", listen)
+    executor.post(chores.add.job(1))
+    with executor:
+        assert done.wait(WAIT)
+    assert [kind for kind in heard if kind in ("start", "success", "idle")] == ["start", "success", "idle"]
+    executor.off("*", listen)
+    assert not executor._events.wants("success")

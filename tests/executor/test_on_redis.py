@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from harness import WAIT, Fifo, Host, lines
 from redis_servers import new_namespace
 
 from ostinato import JobCancelled, JobFailed, TaskExecutor
+from ostinato.copying import Copied, copy
+from ostinato.plugins import open_store
 
 HOST = """
 import sys
@@ -84,3 +87,21 @@ def test_jobs_of_a_killed_executor_are_rescued(
         handle.cancel()
         with pytest.raises(JobCancelled):
             handle.result(WAIT)
+
+
+def test_jobs_move_from_a_file_to_redis_and_back(make_executor: Any, url: str, tmp_path: Path) -> None:
+    """Each copy is compared with its source as it is made."""
+    old, new = f"sqlite:///{tmp_path}/old.db", f"sqlite:///{tmp_path}/new.db"
+    with make_executor(old) as executor:
+        executor.post(chores.add.job(1), tags=["t"]).result(WAIT)
+        executor.post(chores.fail.job(), max_attempts=2, backoff=0).wait(WAIT)
+        executor.post([chores.add.job(n) for n in range(600)], delay=3600)
+        executor.stop()
+    stores = [open_store(one) for one in (old, url, new)]
+    for store in stores:
+        store.open()
+    for source, target in pairwise(stores):
+        assert copy(source, target, lambda copied: None) == Copied(602, 0, 3)
+    assert stores[2].count() == stores[0].count()
+    for store in stores:
+        store.close()

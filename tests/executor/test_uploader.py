@@ -282,6 +282,20 @@ def test_executors_that_die_later_are_adopted_too(make: Make) -> None:
     wait_until(lambda: (job(1), 1) in room.notes.all)
 
 
+def test_a_log_adopted_before_its_attempt_was_rescued_is_recorded_after_that(make: Make) -> None:
+    """Nothing can be recorded of an attempt that the store believes to run."""
+    room, other = make(adopt_every=0.02), make(name="exec2")
+    file = other.log(1)
+    other.spool.forget()
+    room.notes.forgotten.add(job(1))
+    room.uploader.start()
+    wait_until(lambda: (job(1), 1) in room.notes.all)
+    assert file.exists()
+    room.notes.forgotten.clear()
+    wait_until(lambda: not file.exists())
+    assert len(room.events) == 1
+
+
 def test_one_log_that_cannot_be_read_does_not_hold_back_the_others(make: Make) -> None:
     room = make()
     Path(room.spool.path(job(0), 1)).mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 from ostinato import Backoff, current_job, task
 from ostinato.testing.witnesses import effect
@@ -42,3 +43,11 @@ def effective(ledger: str, number: int) -> int:
         if number % 3 == 2:
             current_job().post(effective.job(ledger, 0))
         return number
+
+
+@task(runner="thread")
+def go_on() -> None:
+    """Until it is interrupted."""
+    never = threading.Event()
+    while True:
+        never.wait(0.01)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from proof_tasks import effective, follow, note, wait_for
+from proof_tasks import effective, follow, go_on, note, wait_for
 from s3_servers import wait_until
 
 from ostinato import StoreUnavailable, TaskExecutor, host
@@ -99,6 +99,7 @@ def said(caplog: pytest.LogCaptureFixture, loop: str) -> list[str]:
 def test_claims_go_on_after_an_outage(executor, poster, switch, caplog, tmp_path):
     executor.start()
     switch.off()
+    wait_until(lambda: switch.has_refused("claim", 1))  # one that was let in before is over now
     late = poster.post(note.job(f"{tmp_path}/ledger", "late"))
     wait_until(lambda: switch.has_refused("claim"))
     assert late.status().attempt == 0
@@ -172,6 +173,18 @@ def test_leases_are_kept_over_an_outage_that_is_shorter(executor, poster, switch
     open_gate(fifo)
     assert job.wait(WAIT)
     assert [one.outcome for one in job.status().attempts] == ["success"]
+
+
+def test_a_cancel_that_could_not_be_heard_is_heard_when_the_store_is_back(executor, switch):
+    """And not only at the next sign of life, which is ten seconds away."""
+    executor.start()
+    job = executor.post(go_on.job())
+    wait_until(lambda: job.status().attempt)
+    switch.off("renew")
+    assert job.cancel()
+    wait_until(lambda: switch.has_refused("renew", 1))
+    switch.on()
+    wait_until(lambda: job.status().state == "cancelled", 5)
 
 
 def test_rescue_goes_on_after_an_outage(executor, url, store, switch, tmp_path):

@@ -1,5 +1,4 @@
 -- parts: lane job
-local emptied = {}
 local asks = {}
 
 function asks.cancel(job)
@@ -31,19 +30,8 @@ function asks.forget(job)
   tag(job, -1)
   if job.key and call('HGET', T .. 'unique', job.key) == job.id then call('HDEL', T .. 'unique', job.key) end
   call('DEL', job_key(job.id))
-  emptied[job.lane] = true
+  abandon(job.lane)
   job.state = false
-end
-
--- Lanes without a job are forgotten with their last.
-local function prune()
-  for digest in pairs(emptied) do
-    local left = false
-    for _, state in ipairs(STATES) do
-      left = left or call('HEXISTS', T .. 'counts', digest .. ':' .. state) == 1
-    end
-    if not left then call('HDEL', T .. 'lanes', digest) end
-  end
 end
 
 local answers = {}
@@ -53,6 +41,4 @@ for at, id in ipairs(INPUT.ids) do
   if job then asks[INPUT.kind](job) end
   answers[at] = {before, job and job.state or false}
 end
-settle()
-prune()
-return answer(answers)
+return done(answers)

@@ -10,11 +10,11 @@ import time
 from collections import Counter
 from datetime import datetime, timezone
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from ostinato.cli.terminal import console, counted, plain, print_json_line, seconds
 from ostinato.executor import TaskExecutor
-from ostinato.model import Event, EventKind
+from ostinato.model import Event
 from ostinato.units import moment
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ class Narrator:
         logging.basicConfig(
             stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
-        for kind in get_args(EventKind):
-            if self._as_json or kind not in _SILENT:
-                self._executor.on(kind, self._hear)
+        self._executor.on("*", self._hear)
         if self._console.is_terminal and not self._as_json:
             from rich.live import Live
 
@@ -94,6 +92,8 @@ class Narrator:
 
     def _hear(self, event: Event) -> None:
         self._presented.wait()
+        if event.kind in _SILENT and not self._as_json:
+            return
         self._counts[event.kind] += 1
         if self._as_json:
             self._json({**{name: getattr(event, name) for name in event.__struct_fields__}, "at": moment(event.at)})

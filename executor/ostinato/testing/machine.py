@@ -11,20 +11,33 @@ A backend is tested by a subclass that makes an empty store each time it is aske
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import ClassVar, Literal
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
+from msgspec.structs import replace
 
-from ostinato.model import FINAL, HIGH, LOW, NORMAL, SECOND, Fence, Job, Row, State
-from ostinato.storage import Ask, JobQuery, Rescue, Store
+from ostinato.errors import AlreadyPosted
+from ostinato.model import FINAL, HIGH, LOW, NORMAL, SECOND, Fence, Job, Row, State, Unique
+from ostinato.storage import Ask, JobQuery, Posted, Record, Rescue, Store, holds_key
 from ostinato.testing.clock import FakeClock
-from ostinato.testing.samples import LEASE, end, info, want
+from ostinato.testing.samples import LEASE, attempt, end, info, want
 
 GPUS = 2
 TASKS = ("work", "unknown")
+WAITING = ("ready", "scheduled")
+KEYS = (
+    Unique("k"),
+    Unique("k", on_conflict="replace"),
+    Unique("k", until="started", on_conflict="raise"),
+    Unique("other", on_conflict="replace"),
+    Unique("other", until="started"),
+)
 EXECUTORS = st.sampled_from(["e1", "e2", "e3"])
 
 
@@ -39,6 +52,8 @@ class Model:
     run_at: int
     attempt: int = 0
     token: int = 0
+    posted_at: int = 0
+    ended: int = 0
     owner: str | None = None
     lease_until: int = 0
     cancelling: bool = False
@@ -52,7 +67,8 @@ class Model:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Random histories of two tasks, two resources and three executors."""
+    """Random histories of two tasks, a resource, a queue that is paused, two unique keys and three
+    executors."""
 
     runs: ClassVar[Bundle[Row]] = Bundle("runs")
     """All rows ever claimed or rescued: most of them are zombies after a while."""
@@ -65,6 +81,9 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.clock = FakeClock()
         self.jobs: dict[str, Model] = {}
+        self.holders: dict[str, str] = {}
+        self.limits: dict[str, int] = {}
+        self.numbers = count(1)
         self.applied: set[Fence] = set()
         self.store = self.make_store(self.clock)
         self.store.open()
@@ -74,7 +93,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize()
     def declare_gpus(self) -> None:
-        self.store.limit({"gpu": GPUS})
+        self.limit("gpu", GPUS)
 
     # from outside
 
@@ -84,29 +103,84 @@ class StoreMachine(RuleBasedStateMachine):
         front=st.booleans(),
         gpus=st.sampled_from([0, 0, 1, 2]),
         delay=st.sampled_from([0, 0, 5]),
+        unique=st.sampled_from([None, None, *KEYS]),
     )
-    def post(self, task: str, priority: int, front: bool, gpus: int, delay: int) -> None:
-        number = len(self.jobs) + 1
+    def post(self, task: str, priority: int, front: bool, gpus: int, delay: int, unique: Unique | None) -> None:
+        number = next(self.numbers)
         run_at = self.clock.now + delay * SECOND if delay else 0
         holds = (("gpu", gpus),) if gpus else ()
-        job = Job(task=task, id=f"j{number}", priority=priority, front=front, holds=holds, run_at=run_at)
+        job = Job(task=task, id=f"j{number}", priority=priority, front=front, holds=holds, run_at=run_at, unique=unique)
         state: State = "scheduled" if delay else "ready"
-        assert self.store.post([job])[0].created
-        self.jobs[job.id] = Model(job, -number if front else number, state, priority, run_at)
+        twin = None if unique is None else self._holder(unique.key)
+        if twin is not None and unique is not None and unique.on_conflict == "raise":
+            with pytest.raises(AlreadyPosted):
+                self.store.post([job])
+            return
+        (posted,) = self.store.post([job])
+        assert posted == Posted(twin.job.id if twin else job.id, created=twin is None)
+        if twin is None:
+            self.jobs[job.id] = Model(job, -number if front else number, state, priority, run_at, 0, 0, self.clock.now)
+            if unique is not None:
+                self.holders[unique.key] = job.id
+        elif unique is not None and unique.on_conflict == "replace" and not twin.token and twin.state in WAITING:
+            twin.job = replace(job, id=twin.job.id, front=twin.job.front)
+            twin.state, twin.priority, twin.run_at = state, priority, run_at
+
+    def _holder(self, key: str) -> Model | None:
+        model = self.jobs.get(self.holders.get(key, ""))
+        unique = None if model is None else model.job.unique
+        if model is None or unique is None:
+            return None
+        return model if holds_key(unique, model.state, model.token, model.posted_at, self.clock.now) else None
+
+    @rule(state=st.sampled_from(["ready", "succeeded"]), priority=st.sampled_from([LOW, HIGH]))
+    def load(self, state: State, priority: int) -> None:
+        """A job of another store, where two attempts of it had ended."""
+        number = next(self.numbers)
+        job = Job(task="work", id=f"j{number}", priority=priority)
+        row = Row(job=job, state=state, priority=priority, token=5, attempt=2, posted_at=1)
+        ended = tuple(attempt(replace(row, attempt=number)) for number in (1, 2))
+        assert self.store.load([Record(row, ended), Record(row)]) == [True, False]
+        self.jobs[job.id] = Model(job, number, state, priority, 0, 2, 5, 1, ended=2)
+
+    @rule(name=st.sampled_from(["gpu", "queue:default"]), units=st.sampled_from([None, 0, 1, GPUS, 3]))
+    def limit(self, name: str, units: int | None) -> None:
+        self.store.limit({name: units})
+        self.limits.pop(name, None)
+        if units is not None:
+            self.limits[name] = units
 
     @precondition(lambda self: self.jobs)
-    @rule(data=st.data(), kind=st.sampled_from(["cancel", "rerun"]))
-    def change(self, data: st.DataObject, kind: Literal["cancel", "rerun"]) -> None:
+    @rule(data=st.data(), kind=st.sampled_from(["cancel", "rerun", "forget"]))
+    def change(self, data: st.DataObject, kind: Literal["cancel", "rerun", "forget"]) -> None:
         model = self.jobs[data.draw(st.sampled_from(sorted(self.jobs)), label="job")]
         before = model.state
-        if kind == "rerun" and before in FINAL:
+        after: State | None = model.state
+        if kind == "forget" and before in FINAL:
+            self._forget(model)
+            after = None
+        elif kind == "rerun" and before in FINAL and self._takes_key_back(model):
             model.state, model.priority = "ready", model.job.priority
+            after = "ready"
         elif kind == "cancel" and before == "running":
             model.cancelling = True
         elif kind == "cancel" and before not in FINAL:
-            model.state = "cancelled"
+            model.state = after = "cancelled"
         (changed,) = self.store.change([model.job.id], Ask(kind=kind))
-        assert (changed.before, changed.after) == (before, model.state)
+        assert (changed.before, changed.after) == (before, after)
+
+    def _forget(self, model: Model) -> None:
+        del self.jobs[model.job.id]
+        self.applied = {fence for fence in self.applied if fence.job_id != model.job.id}
+
+    def _takes_key_back(self, model: Model) -> bool:
+        if model.job.unique is None:
+            return True
+        holder = self._holder(model.job.unique.key)
+        if holder is not None and holder is not model:
+            return False
+        self.holders[model.job.unique.key] = model.job.id
+        return True
 
     @rule(seconds=st.sampled_from([1, 5, 31]))
     def time_passes(self, seconds: int) -> None:
@@ -129,24 +203,26 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(run=runs, state=st.sampled_from(["succeeded", "failed", "scheduled", "ready"]), sunk=st.booleans())
     def finish(self, run: Row, state: State, sunk: bool) -> None:
-        model, fence = self.jobs[run.job.id], run.fence
+        model, fence = self.jobs.get(run.job.id), run.fence
         run_at = self.clock.now + 5 * SECOND
-        holds = model.holds(fence)
+        holds = model is not None and model.holds(fence)
         (applied,) = self.store.finish([end(run, state, run_at=run_at, priority=run.priority - sunk)])
         assert applied == (holds or fence in self.applied)
-        if holds:
+        if model is not None and holds:
             self.applied.add(fence)
+            model.ended += 1
             given_up = model.cancelling and state not in FINAL
             model.state = "cancelled" if given_up else state
             model.priority, model.run_at, model.cancelling = run.priority - sunk, run_at, False
 
     @rule(run=runs)
     def renew(self, run: Row) -> None:
-        model, fence = self.jobs[run.job.id], run.fence
+        model, fence = self.jobs.get(run.job.id), run.fence
         renewal = self.store.renew(info("e1"), [fence], LEASE)
-        assert renewal.lost == ([] if model.holds(fence) else [fence])
-        assert renewal.cancelling == ([fence] if model.holds(fence) and model.cancelling else [])
-        if model.holds(fence):
+        if model is None or not model.holds(fence):
+            assert (renewal.lost, renewal.cancelling) == ([fence], [])
+        else:
+            assert (renewal.lost, renewal.cancelling) == ([], [fence] if model.cancelling else [])
             model.lease_until = self.clock.now + LEASE
 
     @rule(target=runs, executor_id=EXECUTORS, dead=st.sampled_from([(), ("e1",), ("e2", "e3")]))
@@ -169,11 +245,13 @@ class StoreMachine(RuleBasedStateMachine):
         for model in self.jobs.values():
             if model.state == "scheduled" and model.run_at <= self.clock.now:
                 model.state = "ready"
-        free = GPUS - sum(model.gpus for model in self.jobs.values() if model.state == "running")
+        running = [model for model in self.jobs.values() if model.state == "running"]
+        free = self.limits.get("gpu", 0) - sum(model.gpus for model in running)
+        places = self.limits.get("queue:default", len(self.jobs) + 1) - len(running)
         chosen: list[Model] = []
         for model in sorted(self.jobs.values(), key=lambda model: (-model.priority, model.order)):
-            fits = model.gpus == 0 or model.gpus <= free
-            if model.state == "ready" and model.job.task == "work" and fits and len(chosen) < count:
+            fits = (model.gpus == 0 or model.gpus <= free) and len(chosen) < min(count, places)
+            if model.state == "ready" and model.job.task == "work" and fits:
                 chosen.append(model)
                 free -= model.gpus
         return chosen
@@ -190,10 +268,10 @@ class StoreMachine(RuleBasedStateMachine):
         }
 
     @invariant()
-    def capacity_is_never_exceeded(self) -> None:
-        rows = self.store.find(JobQuery(states=("running",), limit=1000)).rows
-        assert sum(dict(row.job.holds).get("gpu", 0) for row in rows) <= GPUS
+    def limits_are_as_set(self) -> None:
+        assert self.store.limits() == self.limits
 
     @invariant()
     def each_applied_end_is_one_attempt(self) -> None:
-        assert len(self.store.attempts(list(self.jobs))) == len(self.applied)
+        ended = {name: model.ended for name, model in self.jobs.items() if model.ended}
+        assert Counter(one.job_id for one in self.store.attempts(list(self.jobs))) == ended

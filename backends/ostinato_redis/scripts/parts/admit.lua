@@ -58,7 +58,10 @@ local function replace(id, item)
   if tonumber(job.token or 0) > 0 or FINAL[job.state] then return end
   tag(job, -1)
   leave(job)
-  write(job, facts_of(item))
+  abandon(job.lane)
+  local facts = facts_of(item)
+  facts.job = item.in_place[tonumber(job.place) < 4503599627370496 and 2 or 1]
+  write(job, facts)
   tag(job, 1)
   join(job)
 end

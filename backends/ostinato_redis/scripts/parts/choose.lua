@@ -53,12 +53,12 @@ local function best_of(lines)
 end
 
 local function start(id, want)
-  local job = look(id)
+  local job = look_whole(id)
   enter(job, 'running', {
     token = tonumber(job.token or 0) + 1, attempt = tonumber(job.attempt or 0) + 1,
     owner = want.owner, lease = NOW + want.lease, started = NOW,
   })
-  return row(id)
+  return row_of(job)
 end
 
 local function choose(lanes, want)

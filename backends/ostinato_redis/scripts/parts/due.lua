@@ -17,8 +17,9 @@ end
 local function pass_time()
   local expired = {}
   for at, id in ipairs(due('expiring')) do
-    enter(look(id), 'expired', {ended = NOW})
-    expired[at] = row(id)
+    local job = look_whole(id)
+    enter(job, 'expired', {ended = NOW})
+    expired[at] = row_of(job)
   end
   for _, id in ipairs(due('rising')) do
     local job = look(id)

@@ -13,6 +13,11 @@ local FACTS = {
   'state', 'lane', 'seq', 'place', 'priority', 'asked', 'token', 'attempt', 'run_at', 'promote_at', 'expires_at',
   'posted', 'ended', 'owner', 'lease', 'cancelling', 'reason', 'tags', 'key', 'key_until', 'key_period',
 }
+local WHOLE, in_row = {unpack(ROW)}, {}
+for _, name in ipairs(ROW) do in_row[name] = true end
+for _, name in ipairs(FACTS) do
+  if not in_row[name] then WHOLE[#WHOLE + 1] = name end
+end
 
 local function job_key(id)
   return T .. 'job:' .. id
@@ -22,15 +27,30 @@ local function known(id)
   return call('EXISTS', job_key(id)) == 1
 end
 
-local function look(id)
-  local values = call('HMGET', job_key(id), unpack(FACTS))
+local function read(id, fields)
+  local values = call('HMGET', job_key(id), unpack(fields))
   if not values[1] then return nil end
   local job = {id = id}
-  for at, name in ipairs(FACTS) do job[name] = values[at] or nil end
+  for at, name in ipairs(fields) do job[name] = values[at] or nil end
   return job
 end
 
--- The whole job as the caller reads it: its id, and the fields `ROW` in their order.
+local function look(id)
+  return read(id, FACTS)
+end
+
+-- With what `row_of` needs too.
+local function look_whole(id)
+  return read(id, WHOLE)
+end
+
+-- The job as the caller reads it: its id, and the fields `ROW` in their order.
+local function row_of(job)
+  local values = {job.id}
+  for at, name in ipairs(ROW) do values[at + 1] = job[name] or false end
+  return values
+end
+
 local function row(id)
   local values = call('HMGET', job_key(id), unpack(ROW))
   table.insert(values, 1, id)
@@ -43,12 +63,12 @@ end
 
 local function leave(job)
   local state, id = job.state, job.id
-  call('ZREM', T .. 'state:' .. state, id)
+  put('state:' .. state, id, false)
   count(job.lane, state, -1)
   if FINAL[state] then
-    call('ZREM', T .. 'ended:' .. state, id)
+    put('ended:' .. state, id, false)
   elseif state == 'running' then
-    call('ZREM', T .. 'leases', id)
+    put('leases', id, false)
     hold(job.lane, -1)
   else
     if state == 'ready' then
@@ -65,13 +85,13 @@ end
 
 local function join(job)
   local state, id = job.state, job.id
-  call('ZADD', T .. 'state:' .. state, job.seq, id)
+  put('state:' .. state, id, job.seq)
   count(job.lane, state, 1)
   if FINAL[state] then
-    call('ZADD', T .. 'ended:' .. state, job.ended or 0, id)
+    put('ended:' .. state, id, job.ended or 0)
     tell('ended')
   elseif state == 'running' then
-    call('ZADD', T .. 'leases', job.lease, id)
+    put('leases', id, job.lease)
     hold(job.lane, 1)
   else
     if state == 'ready' then
@@ -114,11 +134,7 @@ end
 
 local function tag(job, step)
   for _, name in ipairs(job.tags and cmsgpack.unpack(job.tags) or {}) do
-    if step > 0 then
-      call('ZADD', T .. 'tag:' .. name, job.seq, job.id)
-    else
-      call('ZREM', T .. 'tag:' .. name, job.id)
-    end
+    put('tag:' .. name, job.id, step > 0 and job.seq or false)
   end
 end
 

@@ -1,9 +1,10 @@
 -- Lanes: jobs that are alike to a claim. `lanes` describes them, `counts` has the number of their jobs
 -- by state, `waiting` names those with a ready job. `used` sums up what running jobs hold by name.
--- Changes of numbers are gathered and written by `settle`, at the end of the same script.
+-- Changes of numbers, and of indexes that are not read again, are gathered and written by `settle`, at the end
+-- of the same script: many jobs at once are a few commands then.
 
 local described, limited, used = {}, {}, {}
-local counted, held = {}, {}
+local counted, held, indexed, abandoned = {}, {}, {}, {}
 
 local function lane_of(digest)
   local lane = described[digest]
@@ -23,6 +24,19 @@ local function count(digest, state, step)
     counted[digest] = of
   end
   of[state] = (of[state] or 0) + step
+end
+
+-- A job of the lane is gone for good, perhaps its last.
+local function abandon(digest)
+  abandoned[digest] = true
+end
+
+-- Lanes without a job are forgotten with their last.
+local function prune(digest)
+  for _, state in ipairs(STATES) do
+    if call('HEXISTS', T .. 'counts', digest .. ':' .. state) == 1 then return end
+  end
+  call('HDEL', T .. 'lanes', digest)
 end
 
 local function limit_of(name)
@@ -61,11 +75,37 @@ local function add(key, field, step)
   if step ~= 0 and call('HINCRBY', key, field, step) == 0 then call('HDEL', key, field) end
 end
 
+-- Put a member of an index at this place, or take it out (false). The last word counts.
+local function put(index, member, score)
+  local of = indexed[index]
+  if not of then
+    of = {}
+    indexed[index] = of
+  end
+  of[member] = score
+end
+
+local function write_index(index, of)
+  local gone, there = {}, {}
+  for member, score in pairs(of) do
+    if score then
+      there[#there + 1] = score
+      there[#there + 1] = member
+    else
+      gone[#gone + 1] = member
+    end
+  end
+  for at = 1, #gone, 1000 do call('ZREM', T .. index, unpack(gone, at, math.min(at + 999, #gone))) end
+  for at = 1, #there, 1000 do call('ZADD', T .. index, unpack(there, at, math.min(at + 999, #there))) end
+end
+
 local function settle()
+  for index, of in pairs(indexed) do write_index(index, of) end
   for digest, of in pairs(counted) do
     for state, step in pairs(of) do add(T .. 'counts', digest .. ':' .. state, step) end
   end
   for name, step in pairs(held) do add(T .. 'used', name, step) end
+  for digest in pairs(abandoned) do prune(digest) end
 end
 
 local function done(reply)

@@ -1,0 +1,157 @@
+"""The shelf: what the file holds, and the rules by which it changes. No file and no lock in here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ostinato.errors import AlreadyPosted
+from ostinato.model import FINAL, HIGH, Attempt, Channel, ExecutorInfo, Fence, Job, Row
+from ostinato.storage import Posted, Record, Want, holds_key, matches
+
+
+class Book(Struct):
+    """One job. ``place`` is its place in line among equals; ``ends`` are its ended attempts by the
+    token under which they were reported, so that a report that comes twice is known."""
+
+    row: Row
+    sequence: int
+    place: int
+    ends: dict[int, Attempt] = {}
+
+    def change(self, **fields: object) -> None:
+        self.row = replace(self.row, **fields)
+
+    @property
+    def pending(self) -> bool:
+        return self.row.state != "running" and self.row.state not in FINAL
+
+
+class Shelf(Struct):
+    books: dict[str, Book] = {}
+    executors: dict[str, ExecutorInfo] = {}
+    capacities: dict[str, int] = {}
+    ticks: set[tuple[str, int]] = set()
+    holders: dict[str, str] = {}
+    news: dict[Channel, int] = {}
+    posted: int = 0
+
+    def tell(self, channel: Channel) -> None:
+        self.news[channel] = self.news.get(channel, 0) + 1
+
+    # coming
+
+    def post(self, jobs: Sequence[Job], now: int) -> list[Posted]:
+        return [self._post(job, now) for job in jobs]
+
+    def _post(self, job: Job, now: int) -> Posted:
+        if job.id in self.books:
+            return Posted(job.id, created=False)
+        twin = None if job.unique is None else self.holder(job.unique.key, now)
+        if twin is not None and job.unique is not None:
+            if job.unique.on_conflict == "raise":
+                raise AlreadyPosted(job.unique.key, twin.row.job.id)
+            if job.unique.on_conflict == "replace" and twin.pending and not twin.row.token:
+                kept = replace(job, id=twin.row.job.id, front=twin.row.job.front)
+                twin.row = replace(new_row(kept, now), posted_at=twin.row.posted_at)
+                self.tell("ready")
+            return Posted(twin.row.job.id, created=False)
+        self.add(Record(new_row(job, now)), now)
+        return Posted(job.id)
+
+    def add(self, record: Record, now: int) -> None:
+        job = record.row.job
+        self.posted += 1
+        place = -self.posted if job.front else self.posted
+        ends = {attempt.number: attempt for attempt in record.attempts}
+        self.books[job.id] = Book(record.row, self.posted, place, ends)
+        if job.unique is not None and self.holder(job.unique.key, now) is None:
+            self.holders[job.unique.key] = job.id
+        self.tell("ready")
+
+    def holder(self, key: str, now: int) -> Book | None:
+        """Who holds a unique key now."""
+        book = self.books.get(self.holders.get(key, ""))
+        unique = None if book is None else book.row.job.unique
+        if book is None or unique is None:
+            return None
+        row = book.row
+        return book if holds_key(unique, row.state, row.token, row.posted_at, now) else None
+
+    # the loop
+
+    def running(self) -> list[Book]:
+        return [book for book in self.books.values() if book.row.state == "running"]
+
+    def held(self, fence: Fence) -> Book | None:
+        """The running job of which the fence is the newest: that one comparison keeps zombies out."""
+        book = self.books.get(fence.job_id)
+        return book if book is not None and book.row.state == "running" and book.row.token == fence.token else None
+
+    def pass_time(self, now: int) -> list[Row]:
+        """Apply what time brings; the rows that expired."""
+        expired = []
+        for book in self.books.values():
+            row = book.row
+            if not book.pending:
+                continue
+            if not row.attempt and row.expires_at is not None and row.expires_at <= now:
+                book.change(state="expired", ended_at=now)
+                expired.append(book.row)
+                self.tell("ended")
+                continue
+            if row.priority < HIGH and row.job.promote_at is not None and row.job.promote_at <= now:
+                book.change(priority=HIGH)
+            if row.state == "scheduled" and row.run_at <= now:
+                book.change(state="ready")
+        return expired
+
+    def choose(self, want: Want) -> list[Book]:
+        """The jobs to start, best first."""
+        used = sum((units_of(book.row.job) for book in self.running()), Counter[str]())
+        slots, chosen = want.slots, list[Book]()
+        ready = [book for book in self.books.values() if book.row.state == "ready" and suits(book.row.job, want)]
+        for book in sorted(ready, key=lambda book: (-book.row.priority, book.place)):
+            job = book.row.job
+            if len(chosen) == want.count or not self._fits(units_of(job), used, f"queue:{job.queue}"):
+                continue
+            if job.slots > slots:  # what is free is kept for it, else light jobs would starve it
+                break
+            slots -= job.slots
+            used += units_of(job)
+            chosen.append(book)
+        return chosen
+
+    def _fits(self, units: Counter[str], used: Counter[str], queue: str) -> bool:
+        return all(
+            used[name] + count <= self.capacities.get(name, float("inf") if name == queue else 0)
+            for name, count in units.items()
+        )
+
+
+def new_row(job: Job, now: int) -> Row:
+    return Row(
+        job=job,
+        state="scheduled" if job.run_at > now else "ready",
+        priority=job.priority,
+        run_at=job.run_at,
+        expires_at=job.expires_at,
+        posted_at=now,
+    )
+
+
+def units_of(job: Job) -> Counter[str]:
+    units = Counter({f"queue:{job.queue}": 1})
+    for name, count in job.holds:
+        units[name] += count
+    return units
+
+
+def suits(job: Job, want: Want) -> bool:
+    """Whether the executor can ever take this job."""
+    accepted = want.tasks.get(job.task)
+    known = accepted is not None and job.version <= accepted
+    return known and job.slots <= want.capacity and matches(want.queues, job.queue)
