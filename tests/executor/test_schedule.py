@@ -54,6 +54,8 @@ def test_defaults_are_those_that_surprise_least():
         ({}, "nothing that triggers it"),
         ({"cron": "* * * * *", "every": 60}, "cron and every"),
         ({"cron": "0 0 30 2 *"}, "never fires"),
+        ({"cron": "0 3 * * *", "start_at": datetime.max.replace(tzinfo=UTC)}, "no tick between"),
+        ({"every": "1d", "start_at": datetime.max.replace(tzinfo=UTC)}, "no tick between"),
         ({"cron": "61 * * * *"}, "out of range"),
         ({"cron": "* * *"}, "3 fields"),
         ({"cron": "0 0 * * * 0 2030"}, "7 fields"),
@@ -107,8 +109,26 @@ def test_a_job_is_needed():
 
 def test_all_that_is_wrong_is_told_at_once():
     with pytest.raises(ConfigError) as caught:
-        define("a b", JOB, cron="x", timezone="Nowhere", start_at=datetime(2030, 1, 1), overlap="wait")
-    for told in ("white space", "cron='x'", "Nowhere", "start_at", "overlap='wait'"):
+        define(
+            "a b",
+            JOB,
+            cron="x",
+            every=0,
+            timezone="Nowhere",
+            start_at=datetime(2030, 1, 1),
+            overlap="wait",
+            max_backlog=0,
+        )
+    for told in (
+        "white space",
+        "cron='x'",
+        "cron and every",
+        "below one",
+        "Nowhere",
+        "start_at",
+        "'wait'",
+        "backlog=0",
+    ):
         assert told in str(caught.value)
 
 

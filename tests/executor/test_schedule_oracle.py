@@ -2,7 +2,7 @@
 
 Every change of the clocks in 20 years, in zones with all sorts of them: 14 hours before it and after it, minute by
 minute; and days in between. ``OSTINATO_ORACLE=all`` takes every zone there is, from
-1972, when the last one began to differ from UTC by whole minutes, to 2037 (half an hour).
+1972, when the last one began to differ from UTC by whole minutes, to 2037 (some minutes).
 """
 
 from __future__ import annotations
