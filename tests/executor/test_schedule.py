@@ -54,6 +54,8 @@ def test_defaults_are_those_that_surprise_least():
         ({}, "nothing that triggers it"),
         ({"cron": "* * * * *", "every": 60}, "cron and every"),
         ({"cron": "0 0 30 2 *"}, "never fires"),
+        ({"cron": "0 3 * * *", "start_at": datetime.max.replace(tzinfo=UTC)}, "no tick between"),
+        ({"every": "1d", "start_at": datetime.max.replace(tzinfo=UTC)}, "no tick between"),
         ({"cron": "61 * * * *"}, "out of range"),
         ({"cron": "* * *"}, "3 fields"),
         ({"cron": "0 0 * * * 0 2030"}, "7 fields"),
@@ -107,8 +109,26 @@ def test_a_job_is_needed():
 
 def test_all_that_is_wrong_is_told_at_once():
     with pytest.raises(ConfigError) as caught:
-        define("a b", JOB, cron="x", timezone="Nowhere", start_at=datetime(2030, 1, 1), overlap="wait")
-    for told in ("white space", "cron='x'", "Nowhere", "start_at", "overlap='wait'"):
+        define(
+            "a b",
+            JOB,
+            cron="x",
+            every=0,
+            timezone="Nowhere",
+            start_at=datetime(2030, 1, 1),
+            overlap="wait",
+            max_backlog=0,
+        )
+    for told in (
+        "white space",
+        "cron='x'",
+        "cron and every",
+        "below one",
+        "Nowhere",
+        "start_at",
+        "'wait'",
+        "backlog=0",
+    ):
         assert told in str(caught.value)
 
 
@@ -198,17 +218,25 @@ def test_the_clock_of_paris_is_changed():
 
     def ticks(cron: str, day: int) -> list[str]:
         made = define("a", JOB, cron=cron, timezone="Europe/Paris")
-        found = between(made, day + HOUR // 2, day + 5 * HOUR // 2)
+        found = between(made, day, day + 7 * HOUR // 2)
         return [datetime.fromtimestamp(tick / SECOND, ZoneInfo("Europe/Paris")).strftime("%H:%M%z") for tick in found]
 
     spring, autumn = at(2026, 3, 29), at(2026, 10, 25) - HOUR
     assert ticks("30 2 * * *", spring) == ["03:00+0200"]
     assert ticks("0,30 2 * * *", spring) == ["03:00+0200"]
     assert ticks("*/30 2 * * *", spring) == []
-    assert ticks("30 * * * *", spring) == ["03:30+0200", "04:30+0200"]
+    assert ticks("30 * * * *", spring)[:3] == ["01:30+0100", "03:30+0200", "04:30+0200"]
+    assert ticks("30 1-3 * * *", spring) == ["01:30+0100", "03:30+0200"]
     assert ticks("30 2 * * *", autumn) == ["02:30+0200"]
-    assert ticks("30 * * * *", autumn) == ["02:30+0200", "02:30+0100"]
-    assert ticks("30 1-3 * * *", autumn) == ["02:30+0200", "02:30+0100"]
+    assert ticks("0,30 2 * * *", autumn) == ["02:00+0200", "02:30+0200"]
+    assert ticks("*/30 2 * * *", autumn) == ["02:00+0200", "02:30+0200", "02:00+0100", "02:30+0100"]
+    assert ticks("30 * * * *", autumn)[1:3] == ["02:30+0200", "02:30+0100"]
+    assert ticks("30 1-3 * * *", autumn) == ["01:30+0200", "02:30+0200", "02:30+0100", "03:30+0100"]
+
+
+def test_the_day_that_apia_left_out():
+    made = define("a", JOB, cron="0 9 30 12 *", timezone="Pacific/Apia")
+    assert next_after(made, at(2011, 1, 1)) == at(2011, 12, 31, zone="Pacific/Apia")
 
 
 def test_a_change_just_before_the_turn_of_the_year():
