@@ -68,6 +68,7 @@ class Dispatcher:
         settled: Callable[[], bool],
         idle: Callable[[], None],
         orders: Callable[[], None],
+        last_completed: Callable[[str], int | None],
     ) -> None:
         self._store = store
         self._ear = ear
@@ -84,6 +85,7 @@ class Dispatcher:
         self._settled = settled
         self._on_idle = idle
         self._on_orders = orders
+        self._last_completed = last_completed
         # A Ctrl-C between two steps of `Condition.__enter__` would leave the lock taken for ever; that of
         # a lock is one step. So the lock is entered itself, and the condition only waited for.
         self._lock = threading.RLock()
@@ -386,6 +388,7 @@ class Dispatcher:
             tags=job.tags,
             schedule=job.schedule,
             tick=job.tick,
+            last_completed=None if job.schedule is None else self._last_completed(job.schedule),
             checkpoint=row.checkpoint,
             log=self._log_path(job.id, row.attempt),
             memory=policy.memory,
