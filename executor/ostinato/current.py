@@ -139,7 +139,7 @@ class CurrentJob:
         ids; for one whose key another job holds, with that one's. Raises what
         `TaskExecutor.post` raises.
         """
-        placement = Placement(options, clock.now())
+        placement = Placement(options, clock.now(), self._order.rise)
         jobs = as_jobs(job)
         placed = [
             replace(placement.apply(one, job_id), parent=self.id)
@@ -195,6 +195,8 @@ def check_runner(job: Job) -> None:
     runner = job.policy.runner
     if job.kind != "function" and runner in ("thread", "asyncio"):
         raise ConfigError(f"runner={runner!r} cannot run a {job.kind}: leave it out, or give runner='subprocess'.")
+    if (job.kind == "event") is not (runner == "notice"):
+        raise ConfigError(f"runner={runner!r} cannot run a job of kind {job.kind!r}: leave it out.")
     if runner == "asyncio":
         task = registry.get(job.task)
         if task is not None and not task.is_async:

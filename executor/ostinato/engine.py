@@ -19,6 +19,7 @@ from ostinato.book import Book
 from ostinato.bounds import Bounds
 from ostinato.codec import decode
 from ostinato.config import Config
+from ostinato.deadlines import missed_during, missed_first_at
 from ostinato.dispatcher import Dispatcher, known_tasks
 from ostinato.endings import Endings
 from ostinato.errors import StoreError
@@ -26,8 +27,9 @@ from ostinato.events import Events
 from ostinato.ids import new_id
 from ostinato.keeper import Keeper
 from ostinato.lifecycle import lost
+from ostinato.load import Load
 from ostinato.logs import Spool, close_log, log_name
-from ostinato.model import FINAL, SECOND, End, Event, EventKind, ExecutorInfo, Fence, Outcome, Row
+from ostinato.model import FINAL, SECOND, Attempt, End, Event, EventKind, ExecutorInfo, Fence, Outcome, Row
 from ostinato.runners import Run, Runner, Runners, make_runner
 from ostinato.settler import Ended, Settler
 from ostinato.storage import JobQuery, LogStore, Note, Store, Want
@@ -60,6 +62,7 @@ class Engine:
         self._ear = store.listen(frozenset({"ready", "orders"}))
         self._runners = Runners(self._make_runner)
         self.ticker = Ticker(store)
+        self._load = Load(config.marks, changed=lambda: self._keeper.hurry())
         self._settler = Settler(store, self._settled, self._refused, self._quiet, self.ticker.followers)
         self._uploader = Uploader(
             log_store, store.note, self._spool, self._uploaded, running=self._running_logs, bounds=self._bounds
@@ -70,7 +73,9 @@ class Engine:
             self.id,
             Want(tasks={}, queues=config.queues, capacity=config.slots, lease=config.lease),
             self._runners,
+            self._load,
             poll=config.poll,
+            rise=config.rise,
             max_payload=config.max_payload,
             log_path=self._spool.path,
             started=self._started,
@@ -81,6 +86,7 @@ class Engine:
             idle=self._idle,
             orders=self._hear_orders,
             last_completed=Book(store).last_completed,
+            hears_due=lambda: events.listens("due"),
         )
         self._keeper = Keeper(
             store,
@@ -130,15 +136,21 @@ class Engine:
             slots=self._config.slots,
             busy=self.dispatcher.busy(),
             queues=self._config.queues,
-            tasks=known_tasks(),
+            tasks=known_tasks(self._events.listens("due")),
             spool=self._spool.root,
             log_store=self._log_store.url,
             draining=self._draining,
+            overloaded=self._load.why,
         )
 
     def _hear_orders(self) -> None:
         self._keeper.hurry()
         self.ticker.hurry()
+
+    def listens(self) -> None:
+        """Somebody listens for ``due``, or no longer does: tell the others, and claim such jobs."""
+        self._keeper.hurry()
+        self.dispatcher.due(0)
 
     def cancel(self, job_id: str) -> None:
         """If the job runs here, tell it at once instead of at the next sign of life."""
@@ -149,6 +161,10 @@ class Engine:
     # the runs
 
     def _make_runner(self, name: str) -> Runner:
+        if name == "notice":
+            from ostinato.runners.notice import NoticeRunner  # only who posts events pays for it
+
+            return NoticeRunner(self._events, self.id)
         return make_runner(
             name, slots=self._config.slots, start_method=self._config.start_method, check_log=self._bounds.check
         )
@@ -156,6 +172,7 @@ class Engine:
     def _started(self, run: Run) -> None:
         if self._wants("start"):
             self._emit(Event(kind="start", executor_id=self.id, at=clock.now(), **_names(run.row)))
+        self._check_deadline(run.row, run.row.started_at)
 
     def _said(self, run: Run, key: str, value: str) -> None:
         note = Note(run.row.job.id, run.row.token, run.row.attempt, key, value)  # type: ignore[arg-type]
@@ -182,6 +199,8 @@ class Engine:
                 self.dispatcher.due(end.run_at)
             if end.state == "ready" or end.posts:
                 self.dispatcher.posted()
+            if self._wants("deadline_missed") and missed_during(row, end.attempt):
+                self._missed(row)
             if self._wants(KINDS.get(end.state, "retry")):
                 self._report(row, outcome, end)
         self._hand_over([(row, outcome) for row, outcome, _ in ended])
@@ -290,8 +309,22 @@ class Engine:
 
     def _expired(self, row: Row) -> None:
         self._endings.ended([row.job.id])
+        self._check_deadline(row, row.ended_at)
         if self._wants("expire"):
             self._emit(Event(kind="expire", executor_id=self.id, at=clock.now(), **_names(row)))
+
+    def _check_deadline(self, row: Row, at: int | None) -> None:
+        if self._wants("deadline_missed") and missed_first_at(row, at, lambda: self._attempts(row)):
+            self._missed(row)
+
+    def _attempts(self, row: Row) -> list[Attempt]:
+        try:
+            return self._store.attempts([row.job.id])
+        except StoreError:
+            return []  # told twice is better than not at all
+
+    def _missed(self, row: Row) -> None:
+        self._emit(Event(kind="deadline_missed", executor_id=self.id, at=clock.now(), **_names(row)))
 
     def _report(self, row: Row, outcome: Outcome, end: End) -> None:
         self._emit(

@@ -11,9 +11,12 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, get_args, overload
 
+from msgspec.structs import replace
+
 from ostinato import config, loading
 from ostinato.book import Book
 from ostinato.current import as_jobs, check_runner, check_size
+from ostinato.deadlines import missed_first_at
 from ostinato.endings import Endings
 from ostinato.engine import Engine
 from ostinato.errors import ConfigError, JobNotFound, NotRunning
@@ -44,7 +47,9 @@ class TaskExecutor:
     from, ``log_store`` a folder or ``s3://bucket/prefix``, ``lease`` how long (seconds) an
     executor may be silent before others take its jobs over, ``grace`` how long `stop` lets running
     jobs end, ``poll`` the slow safety poll, ``max_payload`` and ``max_log`` bounds in bytes,
-    ``keep`` the retention of ended jobs per outcome.
+    ``keep`` the retention of ended jobs per outcome. Above ``max_cpu`` and ``max_memory`` (shares of the
+    machine, 0 to 1) and ``max_load`` (load average per core) no jobs are taken. Jobs become HIGH
+    ``deadline_lead`` before their deadline, and after they have waited for ``ageing``.
 
     Raises ConfigError for anything wrong. The store is opened at the first use.
     """
@@ -65,6 +70,11 @@ class TaskExecutor:
         keep: dict[str, Keep] | None = None,
         start_method: str | None = None,
         name: str | None = None,
+        max_cpu: float | None = None,
+        max_memory: float | None = None,
+        max_load: float | None = None,
+        deadline_lead: Duration | None = None,
+        ageing: Duration | None = None,
     ) -> None:
         given = {key: value for key, value in locals().items() if key != "self"}
         self._config = config.load(given)
@@ -119,14 +129,14 @@ class TaskExecutor:
     def _placed(self, job: Job | Sequence[Job], options: PostOptions) -> list[Job]:
         """The jobs as they will be stored, checked."""
         self._open()
-        placement = Placement(options, self._store.now())
+        placement = Placement(options, self._store.now(), self._config.rise)
         jobs = as_jobs(job)
         limit = self._config.max_payload
         for one in jobs:
             check_size(one, limit)
         placed = [placement.apply(one, job_id) for one, job_id in zip(jobs, new_ids(len(jobs)), strict=True)]
         for one in placed:
-            if one.policy.runner != "subprocess":
+            if one.policy.runner != "subprocess" or one.kind == "event":
                 check_runner(one)
         return placed
 
@@ -302,8 +312,9 @@ class TaskExecutor:
     def on(self, kind: str, listener: L | None = None) -> Any:
         """Call ``listener(event)`` at every event of this kind; as a decorator without listener.
 
-        Kinds: ``idle start success fail retry cancel expire rescue progress log_uploaded``, and ``*`` for
-        all of them, which are then told in their order. ``fail``
+        Kinds: ``idle start success fail retry cancel expire rescue progress log_uploaded deadline_missed due``,
+        and ``*`` for all of them, which are then told in their order. Who listens for ``due`` takes the jobs of
+        `Job.event`, each of which has succeeded when its listeners have returned. ``fail``
         comes once per job, at its end; ``retry`` after each failed attempt before that. Events tell of
         the attempts that this executor ran.
         """
@@ -316,19 +327,27 @@ class TaskExecutor:
     def off(self, kind: str, listener: Listener) -> None:
         """Do not call this listener any more."""
         self._events.off(kind, listener)
+        self._listening(kind)
 
     remove_listener = off
 
     def _subscribe(self, kind: str, listener: L | None, once: bool) -> Any:
         if listener is not None:
             self._events.on(kind, listener, once)
+            self._listening(kind)
             return listener
 
         def decorate(function: L) -> L:
             self._events.on(kind, function, once)
+            self._listening(kind)
             return function
 
         return decorate
+
+    def _listening(self, kind: str) -> None:
+        engine = self._engine
+        if kind == "due" and engine is not None:
+            engine.listens()
 
     # looking
 
@@ -366,8 +385,6 @@ class TaskExecutor:
         return self._pages(query, limit)
 
     def _pages(self, query: JobQuery, limit: int | None) -> Iterator[JobHandle]:
-        from msgspec.structs import replace
-
         left = limit
         while left is None or left > 0:
             page = self._store.find(replace(query, limit=100 if left is None else min(left, 100)))
@@ -428,18 +445,20 @@ class TaskExecutor:
     def _cancelled(self, job_id: str) -> None:
         """A job was cancelled from here that did not run."""
         self._endings.ended([job_id])
-        if self._events.wants("cancel"):
-            for row in self._store.find(JobQuery(ids=(job_id,))).rows:
-                self._events.emit(
-                    Event(
-                        kind="cancel",
-                        executor_id=self.id or "",
-                        at=row.ended_at or 0,
-                        job_id=job_id,
-                        task=row.job.task,
-                        reason=row.reason,
-                    )
-                )
+        if not (self._events.wants("cancel") or self._events.wants("deadline_missed")):
+            return
+        for row in self._store.find(JobQuery(ids=(job_id,))).rows:
+            event = Event(
+                kind="cancel",
+                executor_id=self.id or "",
+                at=row.ended_at or 0,
+                job_id=job_id,
+                task=row.job.task,
+                reason=row.reason,
+            )
+            if missed_first_at(row, row.ended_at, lambda: self._store.attempts([job_id])):
+                self._events.emit(replace(event, kind="deadline_missed", reason=""))
+            self._events.emit(event)
 
     def _changed(self) -> None:
         engine = self._engine

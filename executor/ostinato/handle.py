@@ -67,7 +67,9 @@ class JobHandle:
     def status(self) -> JobStatus:
         """All that is known of the job now. Raises JobNotFound."""
         row = self._row()
-        return job_status(row, self._access.store.attempts([self.id]))
+        store = self._access.store
+        now = 0 if row.job.deadline is None or row.state in FINAL else store.now()
+        return job_status(row, store.attempts([self.id]), now)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the job has ended; False if it has not within ``timeout`` seconds."""

@@ -9,14 +9,12 @@ from typing import Any, TypedDict
 import msgspec
 
 from ostinato.errors import ConfigError
-from ostinato.model import PRIORITIES, SECOND, Backoff, Job, Policy, Unique
+from ostinato.model import PRIORITIES, SECOND, Backoff, Job, Policy, Rise, Unique
 from ostinato.names import check_name, suggest
 from ostinato.units import Duration, Size, instant, micros, size
 
 RUNNERS = ("subprocess", "pool", "thread", "asyncio")
 MAX_KEY = 255
-DEADLINE_LEAD = 60_000_000
-"""A job is promoted this long (microseconds) before its deadline."""
 
 
 class PolicyOptions(TypedDict, total=False):
@@ -29,6 +27,7 @@ class PolicyOptions(TypedDict, total=False):
     backoff: Backoff | float
     on_lost: str
     sink: int
+    deadline_lead: Duration | None
     memory: Size | None
     cpu: Duration | None
     files: int | None
@@ -112,6 +111,7 @@ _POLICY: dict[str, Callable[[Any, str], Any]] = {
     "backoff": _backoff,
     "on_lost": _one_of("retry", "fail"),
     "sink": _whole(0, 1_000_000),
+    "deadline_lead": _optional(micros),
     "memory": _optional(_some(size)),
     "cpu": _optional(_some(micros)),
     "files": _optional(_whole(8, 1_000_000_000)),
@@ -180,7 +180,9 @@ def _fields(
 class Placement:
     """The options of one call of post, checked once, then applied to each job of a list."""
 
-    def __init__(self, options: Mapping[str, Any], now: int) -> None:
+    def __init__(self, options: Mapping[str, Any], now: int, rise: Rise = Rise()) -> None:  # noqa: B008 - frozen
+        self._now = now
+        self._rise = rise
         self._fields = _fields(options, _POST, Policy(), POST_OPTIONS)
         del self._fields["policy"]
         self._policy = {name: check(options[name], name) for name, check in _POLICY.items() if name in options}
@@ -197,9 +199,7 @@ class Placement:
         if "expires" in options:
             self._fields["expires_at"] = _from_now(options["expires"], "expires", now)
         if "deadline" in options:
-            deadline = _from_now(options["deadline"], "deadline", now)
-            self._fields["deadline"] = deadline
-            self._fields["promote_at"] = deadline - DEADLINE_LEAD
+            self._fields["deadline"] = _from_now(options["deadline"], "deadline", now)
 
     def template(self, job: Job) -> Job:
         """The job as it is posted again and again. Raises ConfigError for options that say when."""
@@ -210,12 +210,25 @@ class Placement:
 
     def apply(self, job: Job, job_id: str) -> Job:
         """The job as it will be stored."""
+        fields = self._fields
         if self._policy:
             merged = self._merged.get(job.policy)
             if merged is None:
                 merged = self._merged[job.policy] = msgspec.structs.replace(job.policy, **self._policy)
-            return msgspec.structs.replace(job, id=job_id, policy=merged, **self._fields)
-        return msgspec.structs.replace(job, id=job_id, **self._fields)
+            fields = {**fields, "policy": merged}
+        placed = msgspec.structs.replace(job, id=job_id, **fields)
+        promote_at = self._promote_at(placed)
+        return placed if promote_at is None else msgspec.structs.replace(placed, promote_at=promote_at)
+
+    def _promote_at(self, job: Job) -> int | None:
+        """When the job becomes HIGH: near its deadline, or when it has waited too long."""
+        at = []
+        if job.deadline is not None:
+            lead = job.policy.deadline_lead
+            at.append(job.deadline - (self._rise.lead if lead is None else lead))
+        if self._rise.ageing is not None:
+            at.append(max(self._now, job.run_at) + self._rise.ageing)
+        return min(at, default=None)
 
 
 def _from_now(value: Any, name: str, now: int) -> int:

@@ -106,11 +106,19 @@ class ScheduleHandle:
         """Post the jobs of all ticks from ``begin`` to ``end``, oldest first; one tick is made up once
         only. The handles of the jobs."""
         schedule = self._book.page(self.name).schedule
-        anchored = replace(schedule, anchor=min(schedule.anchor, instant(begin, "begin") - 1))
-        ticks = between(anchored, instant(begin, "begin") - 1, instant(end, "end"), MOST_BACKFILL + 1)
-        if len(ticks) > MOST_BACKFILL:
+        return [self._post(self._made_up(schedule, instant(tick, "tick"))) for tick in self.ticks(begin, end)]
+
+    def ticks(self, begin: datetime, end: datetime) -> list[datetime]:
+        """All ticks from ``begin`` to ``end``, also those before it was made."""
+        schedule, first = self._book.page(self.name).schedule, instant(begin, "begin")
+        earlier = -(-(schedule.anchor - first) // schedule.every) if schedule.every and schedule.start_at is None else 0
+        anchor = min(schedule.anchor, first - 1) if schedule.every is None else schedule.anchor
+        if earlier > 0 and schedule.every:  # the same ticks, counted from earlier on
+            anchor -= earlier * schedule.every
+        found = between(replace(schedule, anchor=anchor), first - 1, instant(end, "end"), MOST_BACKFILL + 1)
+        if len(found) > MOST_BACKFILL:
             raise ConfigError(f"That would be more than {MOST_BACKFILL:,} jobs: give a shorter time.")
-        return [self._post(self._made_up(schedule, tick)) for tick in ticks]
+        return [moment(at) for at in found]
 
     def _made_up(self, schedule: Schedule, tick: int) -> Job:
         job = job_for(schedule, tick, "")
