@@ -85,6 +85,11 @@ class CurrentJob:
         return None if self._order.tick is None else moment(self._order.tick)
 
     @property
+    def last_completed_at(self) -> datetime | None:
+        """When a job of this schedule last succeeded, so as to go on from there."""
+        return None if self._order.last_completed is None else moment(self._order.last_completed)
+
+    @property
     def log(self) -> Any:
         """A structlog logger, bound to the job, that writes to this attempt's log."""
         from ostinato import structured

@@ -72,6 +72,7 @@ class Dispatcher:
         settled: Callable[[], bool],
         idle: Callable[[], None],
         orders: Callable[[], None],
+        last_completed: Callable[[str], int | None],
         hears_due: Callable[[], bool],
     ) -> None:
         self._store = store
@@ -91,6 +92,7 @@ class Dispatcher:
         self._settled = settled
         self._on_idle = idle
         self._on_orders = orders
+        self._last_completed = last_completed
         self._hears_due = hears_due
         # A Ctrl-C between two steps of `Condition.__enter__` would leave the lock taken for ever; that of
         # a lock is one step. So the lock is entered itself, and the condition only waited for.
@@ -400,6 +402,7 @@ class Dispatcher:
             tags=job.tags,
             schedule=job.schedule,
             tick=job.tick,
+            last_completed=None if job.schedule is None else self._last_completed(job.schedule),
             checkpoint=row.checkpoint,
             log=self._log_path(job.id, row.attempt),
             memory=policy.memory,

@@ -15,6 +15,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from ostinato import clock, host, pino
+from ostinato.book import Book
 from ostinato.bounds import Bounds
 from ostinato.codec import decode
 from ostinato.config import Config
@@ -33,6 +34,7 @@ from ostinato.runners import Run, Runner, Runners, make_runner
 from ostinato.settler import Ended, Settler
 from ostinato.storage import JobQuery, LogStore, Note, Store, Want
 from ostinato.task import registry
+from ostinato.ticker import Ticker
 from ostinato.uploader import Uploader
 
 log = logging.getLogger("ostinato")
@@ -59,8 +61,9 @@ class Engine:
         self._bounds = Bounds(head=config.max_log // 2, tail=config.max_log // 2)
         self._ear = store.listen(frozenset({"ready", "orders"}))
         self._runners = Runners(self._make_runner)
+        self.ticker = Ticker(store)
         self._load = Load(config.marks, changed=lambda: self._keeper.hurry())
-        self._settler = Settler(store, self._settled, self._refused, self._quiet)
+        self._settler = Settler(store, self._settled, self._refused, self._quiet, self.ticker.followers)
         self._uploader = Uploader(
             log_store, store.note, self._spool, self._uploaded, running=self._running_logs, bounds=self._bounds
         )
@@ -81,7 +84,8 @@ class Engine:
             expired=self._expired,
             settled=self._settler.is_quiet,
             idle=self._idle,
-            orders=lambda: self._keeper.hurry(),
+            orders=self._hear_orders,
+            last_completed=Book(store).last_completed,
             hears_due=lambda: events.listens("due"),
         )
         self._keeper = Keeper(
@@ -106,10 +110,12 @@ class Engine:
         for name in {task.policy.runner for task in registry.values()} & {"subprocess", "pool"}:
             self._runners.get(name)
         self.dispatcher.start()
+        self.ticker.start()
 
     def stop(self, grace: float) -> None:
         """Drain, hand back the rest, say goodbye."""
         self._draining = True
+        self.ticker.close()
         self.dispatcher.drain(grace)
         if not self._settler.close(self._config.lease / SECOND):
             log.error("the store did not take the last outcomes; these jobs will be run again")
@@ -136,6 +142,10 @@ class Engine:
             draining=self._draining,
             overloaded=self._load.why,
         )
+
+    def _hear_orders(self) -> None:
+        self._keeper.hurry()
+        self.ticker.hurry()
 
     def listens(self) -> None:
         """Somebody listens for ``due``, or no longer does: tell the others, and claim such jobs."""
@@ -183,6 +193,8 @@ class Engine:
     def _settled(self, ended: list[Ended]) -> None:
         self._endings.ended([row.job.id for row, _, end in ended if end.state in FINAL])
         for row, outcome, end in ended:
+            if end.state == "succeeded":
+                self.ticker.completed(row, outcome.ended_at)
             if end.state == "scheduled":
                 self.dispatcher.due(end.run_at)
             if end.state == "ready" or end.posts:

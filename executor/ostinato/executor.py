@@ -7,12 +7,14 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, get_args, overload
 
 from msgspec.structs import replace
 
 from ostinato import config, loading
+from ostinato.book import Book
 from ostinato.current import as_jobs, check_runner, check_size
 from ostinato.deadlines import missed_first_at
 from ostinato.endings import Endings
@@ -21,13 +23,15 @@ from ostinato.errors import ConfigError, JobNotFound, NotRunning
 from ostinato.events import Events, L, Listener
 from ostinato.handle import Access, JobHandle
 from ostinato.ids import VALID, new_ids
-from ostinato.model import SECOND, Event, ExecutorInfo, Job, Keep, State
+from ostinato.model import SECOND, CatchUp, Event, ExecutorInfo, Job, Keep, Overlap, State
 from ostinato.names import suggest
 from ostinato.options import Placement, PostOptions
 from ostinato.places import places
 from ostinato.plugins import manager, masked, open_log_store, open_store
+from ostinato.schedule import define
 from ostinato.storage import Count, JobQuery, Posted, PostsWithin
 from ostinato.stranded import Stranded, stranded
+from ostinato.timetable import ScheduleHandle
 from ostinato.units import Duration, Size, micros
 
 if TYPE_CHECKING:
@@ -172,6 +176,68 @@ class TaskExecutor:
         posted = await session.run_sync(lambda within: self._post(placed, within))
         handles = [JobHandle(self._access, answer.id) for answer in posted]
         return handles[0] if isinstance(job, Job) else handles
+
+    # schedules
+
+    def schedule(
+        self,
+        name: str,
+        job: Job,
+        *,
+        cron: str | None = None,
+        every: Duration | None = None,
+        after: str | None = None,
+        timezone: str | None = None,
+        start_at: datetime | None = None,
+        end_at: datetime | None = None,
+        jitter: Duration | None = None,
+        catch_up: CatchUp = "latest",
+        max_backlog: int = 1000,
+        overlap: Overlap = "skip",
+        replace: bool = False,
+        **options: Unpack[PostOptions],
+    ) -> ScheduleHandle:
+        """Post the job again and again: by a ``cron`` expression in a ``timezone``, at an interval, or
+        ``after`` each success of another schedule. ``options`` are those of `post`.
+
+        To say the same again changes nothing, so that every process may say it when it starts.
+        Raises ConfigError if another schedule has this name (unless ``replace``), or for anything wrong.
+        """
+        self._open()
+        now = self._store.now()
+        check_size(job, self._config.max_payload)
+        made = define(
+            name,
+            Placement(options, now).template(job),
+            cron=cron,
+            every=every,
+            after=after,
+            timezone=timezone,
+            start_at=start_at,
+            end_at=end_at,
+            jitter=jitter,
+            catch_up=catch_up,
+            max_backlog=max_backlog,
+            overlap=overlap,
+            anchor=now,
+        )
+        check_runner(made.job)
+        Book(self._store).add(made, replacing=replace)
+        self._schedules_changed()
+        return self._schedule(name)
+
+    def schedules(self) -> list[ScheduleHandle]:
+        """All schedules of the store, by name."""
+        self._open()
+        return [self._schedule(name) for name in sorted(Book(self._store).read())]
+
+    def _schedule(self, name: str) -> ScheduleHandle:
+        return ScheduleHandle(self._store, name, self.post, self._schedules_changed)
+
+    def _schedules_changed(self) -> None:
+        engine = self._engine
+        if engine is not None:
+            engine.ticker.hurry()
 
     # running
 

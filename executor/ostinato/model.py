@@ -415,3 +415,9 @@ def policy_to_json(policy: Policy) -> str:
 @lru_cache(maxsize=1024)
 def policy_from_json(text: str) -> Policy:
     return msgspec.json.decode(text, type=Policy)
+
+
+# msgspec works out how to read a type when it first meets it, and two threads that meet it at once
+# may crash the interpreter (seen with msgspec 0.22). So it meets all of them here.
+for _met in (Policy, Job, Schedule, Program, Error, Attempt, Row, ExecutorInfo, Event, Unique):
+    msgspec.json.Decoder(_met)

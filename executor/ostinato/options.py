@@ -201,6 +201,13 @@ class Placement:
         if "deadline" in options:
             self._fields["deadline"] = _from_now(options["deadline"], "deadline", now)
 
+    def template(self, job: Job) -> Job:
+        """The job as it is posted again and again. Raises ConfigError for options that say when."""
+        given = sorted({"run_at", "deadline", "expires_at"} & self._fields.keys())
+        if given:
+            raise ConfigError(f"{', '.join(given)} of a schedule's job: the schedule says when it runs.")
+        return self.apply(job, "")
+
     def apply(self, job: Job, job_id: str) -> Job:
         """The job as it will be stored."""
         fields = self._fields

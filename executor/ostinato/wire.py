@@ -49,6 +49,7 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tags: tuple[str, ...] = ()
     schedule: str | None = None
     tick: int | None = None
+    last_completed: int | None = None
     checkpoint: str | None = None
     log: str | None = None
     memory: int | None = None

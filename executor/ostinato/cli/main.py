@@ -30,6 +30,7 @@ VERBS = (
     "cancel",
     "rerun",
     "ps",
+    "schedules",
     "copy",
     "migrate",
     "doctor",
