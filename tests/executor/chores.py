@@ -13,7 +13,7 @@ import sys
 import threading
 from typing import Any
 
-from ostinato import Cancel, Retry, Snooze, current_job, task
+from ostinato import Cancel, Job, Retry, Snooze, current_job, task
 from ostinato.errors import Interrupted
 
 
@@ -355,3 +355,18 @@ def use_executor() -> None:
 
 @task(name="renamed.chore", version=3, queue="images", priority="high", slots=2, timeout="1m", max_attempts=4, grace=1)
 def policied() -> None: ...
+
+
+@task(deadline_lead=20)
+def hurried() -> None: ...
+
+
+@task
+def gate_and_fail(started: str, go: str) -> None:
+    gate.function(started, go)
+    raise ValueError("after the gate")
+
+
+@task
+def post_reminder() -> None:
+    current_job().post(Job.event("from a job"))
