@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ostinato import clock
 from ostinato.errors import StoreError
+from ostinato.keys import Keys
 from ostinato.model import SECOND, Job, Outcome, Row
 from ostinato.patience import Patience
 from ostinato.runners import Run, Runners, Why
@@ -53,6 +54,7 @@ class Dispatcher:
     def __init__(
         self,
         store: Store,
+        keys: Keys,
         ear: Listener,
         executor_id: str,
         want: Want,
@@ -70,6 +72,7 @@ class Dispatcher:
         orders: Callable[[], None],
     ) -> None:
         self._store = store
+        self._keys = keys
         self._ear = ear
         self._executor_id = executor_id
         self._want = want
@@ -115,6 +118,7 @@ class Dispatcher:
         """Post; and if there is room, and the store can, claim in the same write and begin at once,
         without a way through the dispatcher's thread."""
         store = self._store
+        self._keys.declare(jobs)
         reserved = self._reserve(sum(job.slots for job in jobs)) if isinstance(store, PostsAndClaims) else 0
         if not reserved or not isinstance(store, PostsAndClaims):
             posted = store.post(jobs)

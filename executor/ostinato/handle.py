@@ -22,6 +22,7 @@ from ostinato.errors import (
     NotRunning,
     StoreUnavailable,
 )
+from ostinato.explain import Explanation, explain, look
 from ostinato.logs import log_name
 from ostinato.model import FINAL, Attempt, Event, Row
 from ostinato.reader import Place
@@ -68,6 +69,11 @@ class JobHandle:
         """All that is known of the job now. Raises JobNotFound."""
         row = self._row()
         return job_status(row, self._access.store.attempts([self.id]))
+
+    def explain(self) -> Explanation:
+        """Why the job is where it is: every reason, with the names of what it waits for, and what would
+        help. ``str()`` of it is for people. Raises JobNotFound."""
+        return explain(look(self._access.store, self._row()))
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the job has ended; False if it has not within ``timeout`` seconds."""

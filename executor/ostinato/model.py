@@ -68,6 +68,7 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     cpu: int | None = None
     files: int | None = None
     nice: int | None = None
+    per_key: int | None = None
 
 
 class Unique(Struct, frozen=True, omit_defaults=True):
