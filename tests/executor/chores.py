@@ -355,3 +355,14 @@ def use_executor() -> None:
 
 @task(name="renamed.chore", version=3, queue="images", priority="high", slots=2, timeout="1m", max_attempts=4, grace=1)
 def policied() -> None: ...
+
+
+@task(per_key=1)
+def alone(ledger: str, number: int) -> None:
+    note(ledger, f"begin {number}")
+    note(ledger, f"end {number}")
+
+
+@task
+def follow_keyed(at_once: bool) -> None:
+    current_job().post(add.job(1), key="c7", per_key=2, at_once=at_once)
