@@ -12,7 +12,7 @@ AlreadyPosted ArgumentError Backoff Cancel ConfigError Event Interrupted Job Job
 JobNotFound Keep LogUnavailable OstinatoError PayloadError ResourceError Retry Snooze StoreUnavailable TaskError
 TaskExecutor Unique current_job task
 """
-DEAR = ("sqlalchemy", "structlog", "obstore", "rich", "click", "asyncio", "croniter", "pluggy")
+DEAR = ("sqlalchemy", "structlog", "obstore", "rich", "click", "asyncio", "croniter", "pluggy", "psutil")
 
 
 def test_the_public_names_are_these() -> None:
@@ -30,7 +30,7 @@ def test_importing_it_imports_nothing_dear() -> None:
 def test_an_executor_in_memory_imports_no_driver() -> None:
     code = (
         "import sys, ostinato; ostinato.TaskExecutor('memory://').close();"
-        "print(*[name for name in ('sqlalchemy', 'obstore', 'rich', 'click') if name in sys.modules])"
+        "print(*[name for name in ('sqlalchemy', 'obstore', 'rich', 'click', 'psutil') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == []

@@ -131,6 +131,7 @@ class MemoryStore:
             kept.pop(key, None)
         else:
             kept[key] = replace(entry, version=entry.version + 1)
+        self._ledger.tell("orders")
         return True
 
     def entries(self, kind: str) -> list[Entry]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import asdict, force_setattr, replace
 
 from ostinato.errors import PayloadError
 from ostinato.model import SECOND, Attempt, End, Error, ExecutorInfo, Fence, Job, Row
-from ostinato.storage import Record
+from ostinato.storage import Entry, Rate, Record
 
 FIELDS = (
     "job",
@@ -40,6 +40,7 @@ FIELDS = (
 )
 """The fields of a job's hash that make its row, in the order in which the scripts answer them."""
 
+Value = TypeVar("Value")
 Item = dict[str, Any]
 Lane = tuple[str, str, int, int, Mapping[str, int]]
 """Queue, task, version, slots, and the units that a running job holds by name."""
@@ -83,7 +84,7 @@ def _to_job(words: str, job_id: str) -> Job:
 @lru_cache(maxsize=4096)
 def _lane(queue: str, task: str, version: int, slots: int, holds: tuple[tuple[str, int], ...]) -> tuple[str, Lane]:
     """The name of a lane, made of its description, and what the scripts need to know of it."""
-    units = Counter({f"queue:{queue}": 1})
+    units = Counter({f"queue:{queue}": 1, f"task:{task}": 1})
     for name, count in holds:
         units[name] += count
     name = hashlib.blake2b(encode((queue, task, version, slots, holds)), digest_size=8).hexdigest()
@@ -141,7 +142,7 @@ class Batch:
                 "charged": end.charged,
                 "deaths": end.deaths,
                 "result": _or_false(end.result),
-                "error": _error_text(end.error),
+                "error": _json(end.error),
                 "reason": end.reason,
                 "attempt": end.attempt.number,
                 "record": msgspec.json.encode(end.attempt).decode(),
@@ -167,7 +168,7 @@ def _loaded(record: Record) -> dict[str, Any]:
         "started": _text(row.started_at),
         "ended": _text(row.ended_at),
         "result": _or_false(row.result),
-        "error": _error_text(row.error),
+        "error": _json(row.error),
         "reason": row.reason,
         "progress": _or_false(row.progress),
         "checkpoint": _or_false(row.checkpoint),
@@ -188,8 +189,8 @@ def _text(number: int | None) -> str | bool:
     return False if number is None else str(number)
 
 
-def _error_text(error: Error | None) -> str | bool:
-    return False if error is None else msgspec.json.encode(error).decode()
+def _json(value: Error | Rate | None) -> str | bool:
+    return False if value is None else msgspec.json.encode(value).decode()
 
 
 def _number(text: str | bool) -> int | None:
@@ -245,9 +246,26 @@ def to_info(told: Sequence[Any]) -> ExecutorInfo:
     return info
 
 
-def to_limits(flat: Sequence[str]) -> dict[str, int]:
-    return {name: int(capacity) for name, capacity in zip(flat[::2], flat[1::2], strict=True)}
+def to_mapping(flat: Sequence[str], to_value: Callable[[str], Value]) -> dict[str, Value]:
+    """Of the fields and values of a hash."""
+    return {name: to_value(value) for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
-def capacities(wanted: Mapping[str, int | None]) -> dict[str, Any]:
-    return {name: _text(capacity) for name, capacity in wanted.items()}
+def to_rate(text: str) -> Rate:
+    return msgspec.json.decode(text, type=Rate)
+
+
+def to_entries(kind: str, flat: Sequence[str]) -> list[Entry]:
+    kept = to_mapping(flat, lambda text: text.partition(" "))
+    return [Entry(kind, name, value, int(version)) for name, (version, _, value) in sorted(kept.items())]
+
+
+def limit_words(capacities: Mapping[str, int | None], rates: Mapping[str, Rate | None]) -> dict[str, Any]:
+    return {
+        "capacities": {name: _text(capacity) for name, capacity in capacities.items()},
+        "rates": {name: _json(rate) for name, rate in rates.items()},
+    }
+
+
+def entry_words(entry: Entry) -> tuple[Any, ...]:
+    return entry.kind, entry.name, entry.version, _or_false(entry.value)

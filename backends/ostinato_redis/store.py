@@ -12,15 +12,18 @@ from typing import Any
 from ostinato.errors import AlreadyPosted, StoreCorrupt, StoreError, StoreUnavailable
 from ostinato.model import SECOND, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row
 from ostinato.storage import (
+    NO_RATES,
     Ask,
     Changed,
     Claimed,
     Count,
+    Entry,
     JobQuery,
     Listener,
     Note,
     Page,
     Posted,
+    Rate,
     Record,
     Renewal,
     Rescue,
@@ -30,13 +33,16 @@ from ostinato_redis.address import Address
 from ostinato_redis.health import Health
 from ostinato_redis.rows import (
     Batch,
-    capacities,
     decode,
     encode,
+    entry_words,
     info_text,
+    limit_words,
     to_attempt,
+    to_entries,
     to_info,
-    to_limits,
+    to_mapping,
+    to_rate,
     to_row,
 )
 from ostinato_redis.script import script
@@ -160,17 +166,32 @@ class RedisStore:
 
     def tick(self, schedule: str, due: int, jobs: Sequence[Job]) -> bool:
         batch = Batch()
-        told = {"schedule": schedule, "due": due, "jobs": batch.items(jobs), "lanes": batch.lanes}
+        told = {"schedule": schedule, "due": str(due), "jobs": batch.items(jobs), "lanes": batch.lanes}
         won, conflict = self._run("tick", told, lasting=True)
         if conflict:
             raise AlreadyPosted(*conflict)
         return bool(won)
 
-    def limit(self, wanted: Mapping[str, int | None]) -> None:
-        self._run("limit", capacities(wanted), lasting=True)
+    def ticks(self) -> dict[str, int]:
+        return to_mapping(self._run("ticks", ()), int)
+
+    def limit(self, capacities: Mapping[str, int | None], rates: Mapping[str, Rate | None] = NO_RATES) -> None:
+        self._run("limit", limit_words(capacities, rates), lasting=True)
 
     def limits(self) -> dict[str, int]:
-        return to_limits(self._run("limits", ()))
+        return to_mapping(self._run("limits", ()), int)
+
+    def rates(self) -> dict[str, Rate]:
+        return to_mapping(self._run("rates", ()), to_rate)
+
+    def keep(self, entries: Sequence[Entry]) -> list[bool]:
+        if not entries:
+            return []
+        answers: list[bool] = self._run("keep", [entry_words(entry) for entry in entries], lasting=True)
+        return answers
+
+    def entries(self, kind: str) -> list[Entry]:
+        return to_entries(kind, self._run("entries", kind))
 
     # the loop
 

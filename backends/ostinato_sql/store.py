@@ -160,7 +160,10 @@ class SqlStore:
     def keep(self, entries: Sequence[Entry]) -> list[bool]:
         if not entries:
             return []
-        return self._write(lambda link: entry.keep(link, entries))
+        answers = self._write(lambda link: entry.keep(link, entries))
+        if any(answers):
+            self._tell(["orders"])
+        return answers
 
     def entries(self, kind: str) -> list[Entry]:
         with self._database.read() as link:

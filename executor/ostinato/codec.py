@@ -8,8 +8,10 @@ that says what it was.
 from __future__ import annotations
 
 import math
+import threading
 import traceback
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -194,6 +196,20 @@ def describe(error: BaseException, skip: int = 0) -> Error:
     return Error(clean(type(error).__qualname__), clean(message, MAX_MESSAGE), clean(stack, MAX_TRACEBACK))
 
 
+_making = threading.Lock()
+
+
+def make_decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    """A decoder of JSON documents of this type. One at a time: msgspec works out how to read a type
+    when it first meets it, and two threads that meet it at once may crash the interpreter (seen with
+    msgspec 0.22). Raises TypeError for types that JSON cannot carry."""
+    with _making:
+        return msgspec.json.Decoder(kind, dec_hook=decode_hook)
+
+
+_decoder_of = lru_cache(maxsize=256)(make_decoder)
+
+
 def decode(text: str, kind: Any = Any) -> Any:
     """Plain or typed decoding of a JSON document."""
-    return msgspec.json.decode(text, type=kind, dec_hook=decode_hook)
+    return _decoder_of(kind).decode(text)

@@ -17,7 +17,8 @@ import msgspec
 from msgspec import Struct
 
 from ostinato.errors import ConfigError
-from ostinato.model import SECOND, Keep
+from ostinato.load import Marks
+from ostinato.model import SECOND, Keep, Rise
 from ostinato.names import check_name, suggest
 from ostinato.units import Duration, micros, size
 
@@ -55,6 +56,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     keep: dict[str, Keep] = msgspec.field(default_factory=_keep)
     start_method: str = "auto"
     name: str | None = None
+    max_cpu: float | None = None
+    max_memory: float | None = None
+    max_load: float | None = None
+    deadline_lead: float | str = 60
+    ageing: float | str | None = None
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -73,6 +79,8 @@ class Config(Struct, frozen=True, kw_only=True):
     keep: dict[str, tuple[int | None, int | None]]
     start_method: str
     name: str | None
+    marks: Marks
+    rise: Rise
 
 
 def load(arguments: Mapping[str, Any], *, environ: Mapping[str, str] | None = None, folder: str | Path = ".") -> Config:
@@ -164,7 +172,23 @@ def _checked(settings: Settings) -> Config:
         keep=_retention(settings.keep),
         start_method=settings.start_method,
         name=settings.name,
+        marks=Marks(
+            cpu=_mark(settings.max_cpu, "max_cpu", 1),
+            memory=_mark(settings.max_memory, "max_memory", 1),
+            load=_mark(settings.max_load, "max_load", 1000),
+        ),
+        rise=Rise(
+            lead=micros(settings.deadline_lead, "deadline_lead"),
+            ageing=None if settings.ageing is None else _at_least(settings.ageing, "ageing", SECOND),
+        ),
     )
+
+
+def _mark(value: float | None, name: str, most: int) -> float | None:
+    if value is not None and not 0 < value <= most:
+        shown = "a share of the whole machine, such as 0.8" if most == 1 else "the load per core, such as 1.5"
+        raise ConfigError(f"{name}={value!r}: give {shown}; or leave it out for no mark.")
+    return value
 
 
 def _queue(name: str) -> str:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ostinato import clock, host
 from ostinato.errors import ConfigError, StoreCorrupt
@@ -19,6 +20,8 @@ from ostinato.model import SECOND, Attempt, Row
 from ostinato.storage import JobQuery, Record, Rescue, Store
 
 PAGE = 500
+KINDS = ("schedule", "paused", "resource")
+"""The entries that are copied."""
 WHO = "ostinato.copy"
 
 
@@ -52,10 +55,17 @@ def copy(source: Store, target: Store, told: Callable[[Copied], None]) -> Copied
         cursor = page.next
         if cursor is None:
             break
-    limits = source.limits()
-    if limits:
-        target.limit(limits)
+    target.limit(source.limits(), source.rates())
+    _copy_schedules(source, target)
     return copied
+
+
+def _copy_schedules(source: Store, target: Store) -> None:
+    """And what else is kept beside the jobs. What is there already stays as it is."""
+    for kind in KINDS:
+        target.keep([replace(entry, version=0) for entry in source.entries(kind)])
+    for name, due in source.ticks().items():
+        target.tick(name, due, [])
 
 
 def _refuse_living(source: Store) -> None:

@@ -85,6 +85,11 @@ class CurrentJob:
         return None if self._order.tick is None else moment(self._order.tick)
 
     @property
+    def last_completed_at(self) -> datetime | None:
+        """When a job of this schedule last succeeded, so as to go on from there."""
+        return None if self._order.last_completed is None else moment(self._order.last_completed)
+
+    @property
     def log(self) -> Any:
         """A structlog logger, bound to the job, that writes to this attempt's log."""
         from ostinato import structured
@@ -134,7 +139,7 @@ class CurrentJob:
         ids; for one whose key another job holds, with that one's. Raises what
         `TaskExecutor.post` raises.
         """
-        placement = Placement(options, clock.now())
+        placement = Placement(options, clock.now(), self._order.rise)
         jobs = as_jobs(job)
         placed = [
             replace(placement.apply(one, job_id), parent=self.id)
@@ -190,6 +195,8 @@ def check_runner(job: Job) -> None:
     runner = job.policy.runner
     if job.kind != "function" and runner in ("thread", "asyncio"):
         raise ConfigError(f"runner={runner!r} cannot run a {job.kind}: leave it out, or give runner='subprocess'.")
+    if (job.kind == "event") is not (runner == "notice"):
+        raise ConfigError(f"runner={runner!r} cannot run a job of kind {job.kind!r}: leave it out.")
     if runner == "asyncio":
         task = registry.get(job.task)
         if task is not None and not task.is_async:

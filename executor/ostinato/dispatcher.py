@@ -25,7 +25,8 @@ from collections.abc import Callable, Mapping, Sequence
 from ostinato import clock
 from ostinato.errors import StoreError
 from ostinato.keys import Keys
-from ostinato.model import SECOND, Job, Outcome, Row
+from ostinato.load import Load
+from ostinato.model import DUE, SECOND, Job, Outcome, Rise, Row
 from ostinato.patience import Patience
 from ostinato.runners import Run, Runners, Why
 from ostinato.storage import Claimed, Listener, Posted, PostsAndClaims, Store, Want
@@ -43,9 +44,10 @@ RUNNER_PAUSE = 5 * SECOND
 BUILT_IN = {"ostinato.script": 1, "ostinato.command": 1}
 
 
-def known_tasks() -> dict[str, int]:
+def known_tasks(hears_due: bool) -> dict[str, int]:
     """The tasks that this process can run, each with the newest version it accepts."""
-    return {**{name: task.version for name, task in registry.items()}, **BUILT_IN}
+    known = {**{name: task.version for name, task in registry.items()}, **BUILT_IN}
+    return {**known, DUE: 1} if hears_due else known
 
 
 class Dispatcher:
@@ -59,8 +61,10 @@ class Dispatcher:
         executor_id: str,
         want: Want,
         runners: Runners,
+        load: Load,
         *,
         poll: int,
+        rise: Rise,
         max_payload: int,
         log_path: Callable[[str, int], str],
         started: Callable[[Run], None],
@@ -70,6 +74,8 @@ class Dispatcher:
         settled: Callable[[], bool],
         idle: Callable[[], None],
         orders: Callable[[], None],
+        last_completed: Callable[[str], int | None],
+        hears_due: Callable[[], bool],
     ) -> None:
         self._store = store
         self._keys = keys
@@ -77,7 +83,9 @@ class Dispatcher:
         self._executor_id = executor_id
         self._want = want
         self._runners = runners
+        self._load = load
         self._poll = poll
+        self._rise = rise
         self._max_payload = max_payload
         self._log_path = log_path
         self._on_started = started
@@ -87,6 +95,8 @@ class Dispatcher:
         self._settled = settled
         self._on_idle = idle
         self._on_orders = orders
+        self._last_completed = last_completed
+        self._hears_due = hears_due
         # A Ctrl-C between two steps of `Condition.__enter__` would leave the lock taken for ever; that of
         # a lock is one step. So the lock is entered itself, and the condition only waited for.
         self._lock = threading.RLock()
@@ -105,6 +115,7 @@ class Dispatcher:
         self._next_at: int | None = None
         self._poll_at = 0.0
         self._busy_until = 0.0
+        self._known: tuple[int, bool] | None = None
         self._tasks: Mapping[str, int] = {}
         self._patience = Patience("claim")
         self._thread = threading.Thread(target=self._work, name="ostinato-dispatcher", daemon=True)
@@ -142,7 +153,7 @@ class Dispatcher:
         """Take at most so many free slots for a claim; how many."""
         with self._lock:
             self._was_idle = False
-            reserved = 0 if self._draining else min(self._free, slots)
+            reserved = 0 if self._draining or self._load.watched else min(self._free, slots)
             self._free -= reserved
             self._claims += reserved > 0
             return reserved
@@ -288,21 +299,28 @@ class Dispatcher:
                 self._on_orders()
 
     def _should_claim(self) -> bool:
-        if self._free <= 0:
-            return False
         if self._busy_until > time.monotonic():
             return False
-        return self._dirty or time.monotonic() >= self._poll_at or self._is_due()
+        wanted = self._free > 0 and (self._dirty or time.monotonic() >= self._poll_at or self._is_due())
+        if not wanted and not self._load.why:
+            return False
+        pause = self._load.pause()
+        if pause > 0:
+            self._busy_until = time.monotonic() + pause
+        return wanted and pause <= 0
 
     def _is_due(self) -> bool:
         return self._next_at is not None and self._next_at <= self._store.now()
 
     def _seconds(self) -> float:
         """How long nothing needs to be claimed, as far as is known."""
+        held = self._busy_until - time.monotonic()
+        if self._load.why and held > 0:
+            return held
         if self._free <= 0:
             return 3600.0
-        if self._dirty:
-            return max(0.0, self._busy_until - time.monotonic())
+        if self._dirty or held > 0:
+            return max(0.0, held)
         seconds = self._poll_at - time.monotonic()
         if self._next_at is not None:
             seconds = min(seconds, (self._next_at - self._store.now()) / SECOND)
@@ -324,8 +342,9 @@ class Dispatcher:
         return claimed.rows
 
     def _now_wanted(self, free: int) -> Want:
-        if len(self._tasks) != len(registry) + len(BUILT_IN):
-            self._tasks = known_tasks()
+        known = len(registry), self._hears_due()
+        if known != self._known:
+            self._known, self._tasks = known, known_tasks(known[1])
         want = self._want
         return Want(
             tasks=self._tasks,
@@ -390,6 +409,7 @@ class Dispatcher:
             tags=job.tags,
             schedule=job.schedule,
             tick=job.tick,
+            last_completed=None if job.schedule is None else self._last_completed(job.schedule),
             checkpoint=row.checkpoint,
             log=self._log_path(job.id, row.attempt),
             memory=policy.memory,
@@ -397,6 +417,7 @@ class Dispatcher:
             files=policy.files,
             nice=policy.nice,
             max_payload=self._max_payload,
+            rise=self._rise,
         )
 
     def _done(self, run: Run, outcome: Outcome) -> None:

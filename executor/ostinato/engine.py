@@ -15,9 +15,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from ostinato import clock, host, pino
+from ostinato.book import Book
 from ostinato.bounds import Bounds
 from ostinato.codec import decode
 from ostinato.config import Config
+from ostinato.deadlines import missed_during, missed_first_at
 from ostinato.dispatcher import Dispatcher, known_tasks
 from ostinato.endings import Endings
 from ostinato.errors import StoreError
@@ -26,12 +28,14 @@ from ostinato.ids import new_id
 from ostinato.keeper import Keeper
 from ostinato.keys import Keys
 from ostinato.lifecycle import lost
+from ostinato.load import Load
 from ostinato.logs import Spool, close_log, log_name
-from ostinato.model import FINAL, SECOND, End, Event, EventKind, ExecutorInfo, Fence, Outcome, Row
+from ostinato.model import FINAL, SECOND, Attempt, End, Event, EventKind, ExecutorInfo, Fence, Outcome, Row
 from ostinato.runners import Run, Runner, Runners, make_runner
 from ostinato.settler import Ended, Settler
 from ostinato.storage import JobQuery, LogStore, Note, Store, Want
 from ostinato.task import registry
+from ostinato.ticker import Ticker
 from ostinato.uploader import Uploader
 
 log = logging.getLogger("ostinato")
@@ -65,7 +69,9 @@ class Engine:
         self._bounds = Bounds(head=config.max_log // 2, tail=config.max_log // 2)
         self._ear = store.listen(frozenset({"ready", "orders"}))
         self._runners = Runners(self._make_runner)
-        self._settler = Settler(store, keys, self._settled, self._refused, self._quiet)
+        self.ticker = Ticker(store, keys)
+        self._load = Load(config.marks, changed=lambda: self._keeper.hurry())
+        self._settler = Settler(store, keys, self._settled, self._refused, self._quiet, self.ticker.followers)
         self._uploader = Uploader(
             log_store, store.note, self._spool, self._uploaded, running=self._running_logs, bounds=self._bounds
         )
@@ -76,7 +82,9 @@ class Engine:
             self.id,
             Want(tasks={}, queues=config.queues, capacity=config.slots, lease=config.lease),
             self._runners,
+            self._load,
             poll=config.poll,
+            rise=config.rise,
             max_payload=config.max_payload,
             log_path=self._spool.path,
             started=self._started,
@@ -85,7 +93,9 @@ class Engine:
             expired=self._expired,
             settled=self._settler.is_quiet,
             idle=self._idle,
-            orders=lambda: self._keeper.hurry(),
+            orders=self._hear_orders,
+            last_completed=Book(store).last_completed,
+            hears_due=lambda: events.listens("due"),
         )
         self._keeper = Keeper(
             store,
@@ -109,10 +119,12 @@ class Engine:
         for name in {task.policy.runner for task in registry.values()} & {"subprocess", "pool"}:
             self._runners.get(name)
         self.dispatcher.start()
+        self.ticker.start()
 
     def stop(self, grace: float) -> None:
         """Drain, hand back the rest, say goodbye."""
         self._draining = True
+        self.ticker.close()
         self.dispatcher.drain(grace)
         if not self._settler.close(self._config.lease / SECOND):
             log.error("the store did not take the last outcomes; these jobs will be run again")
@@ -133,11 +145,21 @@ class Engine:
             slots=self._config.slots,
             busy=self.dispatcher.busy(),
             queues=self._config.queues,
-            tasks=known_tasks(),
+            tasks=known_tasks(self._events.listens("due")),
             spool=self._spool.root,
             log_store=self._log_store.url,
             draining=self._draining,
+            overloaded=self._load.why,
         )
+
+    def _hear_orders(self) -> None:
+        self._keeper.hurry()
+        self.ticker.hurry()
+
+    def listens(self) -> None:
+        """Somebody listens for ``due``, or no longer does: tell the others, and claim such jobs."""
+        self._keeper.hurry()
+        self.dispatcher.due(0)
 
     def cancel(self, job_id: str) -> None:
         """If the job runs here, tell it at once instead of at the next sign of life."""
@@ -148,6 +170,10 @@ class Engine:
     # the runs
 
     def _make_runner(self, name: str) -> Runner:
+        if name == "notice":
+            from ostinato.runners.notice import NoticeRunner  # only who posts events pays for it
+
+            return NoticeRunner(self._events, self.id)
         return make_runner(
             name, slots=self._config.slots, start_method=self._config.start_method, check_log=self._bounds.check
         )
@@ -155,6 +181,7 @@ class Engine:
     def _started(self, run: Run) -> None:
         if self._wants("start"):
             self._emit(Event(kind="start", executor_id=self.id, at=clock.now(), **_names(run.row)))
+        self._check_deadline(run.row, run.row.started_at)
 
     def _said(self, run: Run, key: str, value: str) -> None:
         note = Note(run.row.job.id, run.row.token, run.row.attempt, key, value)  # type: ignore[arg-type]
@@ -175,10 +202,14 @@ class Engine:
     def _settled(self, ended: list[Ended]) -> None:
         self._endings.ended([row.job.id for row, _, end in ended if end.state in FINAL])
         for row, outcome, end in ended:
+            if end.state == "succeeded":
+                self.ticker.completed(row, outcome.ended_at)
             if end.state == "scheduled":
                 self.dispatcher.due(end.run_at)
             if end.state == "ready" or end.posts:
                 self.dispatcher.posted()
+            if self._wants("deadline_missed") and missed_during(row, end.attempt):
+                self._missed(row)
             if self._wants(KINDS.get(end.state, "retry")):
                 self._report(row, outcome, end)
         self._hand_over([(row, outcome) for row, outcome, _ in ended])
@@ -287,8 +318,22 @@ class Engine:
 
     def _expired(self, row: Row) -> None:
         self._endings.ended([row.job.id])
+        self._check_deadline(row, row.ended_at)
         if self._wants("expire"):
             self._emit(Event(kind="expire", executor_id=self.id, at=clock.now(), **_names(row)))
+
+    def _check_deadline(self, row: Row, at: int | None) -> None:
+        if self._wants("deadline_missed") and missed_first_at(row, at, lambda: self._attempts(row)):
+            self._missed(row)
+
+    def _attempts(self, row: Row) -> list[Attempt]:
+        try:
+            return self._store.attempts([row.job.id])
+        except StoreError:
+            return []  # told twice is better than not at all
+
+    def _missed(self, row: Row) -> None:
+        self._emit(Event(kind="deadline_missed", executor_id=self.id, at=clock.now(), **_names(row)))
 
     def _report(self, row: Row, outcome: Outcome, end: End) -> None:
         self._emit(

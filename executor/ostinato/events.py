@@ -28,6 +28,26 @@ EVERY = "*"
 QUEUE = 100_000
 
 
+class Receipt:
+    """Counts who has heard of one event; ``done`` is told once: whether anybody has, and the first error."""
+
+    def __init__(self, count: int, done: Callable[[bool, BaseException | None], None]) -> None:
+        self._left = count
+        self._done = done
+        self._taken = False
+        self._error: BaseException | None = None
+        self._lock = threading.Lock()
+
+    def sign(self, taken: bool = True, error: BaseException | None = None) -> None:
+        with self._lock:
+            self._left -= 1
+            self._taken = self._taken or taken
+            self._error = self._error or error
+            if self._left:
+                return
+        self._done(self._taken, self._error)
+
+
 class Subscription:
     """One listener of one kind of event."""
 
@@ -35,15 +55,21 @@ class Subscription:
         self.kind = kind
         self.listener = listener
         self._once = once
-        self._queue: queue.Queue[Event | None] = queue.Queue(QUEUE)
+        self._queue: queue.Queue[tuple[Event, Receipt | None] | None] = queue.Queue(QUEUE)
         self._dropped = 0
         self._heard = False
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def put(self, event: Event) -> None:
+    @property
+    def spent(self) -> bool:
+        return self._once and self._heard
+
+    def put(self, event: Event, receipt: Receipt | None = None) -> None:
         with self._lock:  # events come from several threads
-            if self._once and self._heard:
+            if self.spent:
+                if receipt is not None:
+                    receipt.sign(taken=False)
                 return
             self._heard = True
             if self._thread is None:
@@ -51,8 +77,10 @@ class Subscription:
                 self._thread = threading.Thread(target=self._work, name=name, daemon=True)
                 self._thread.start()
         try:
-            self._queue.put_nowait(event)
-        except queue.Full:
+            self._queue.put_nowait((event, receipt))
+        except queue.Full as error:
+            if receipt is not None:
+                receipt.sign(error=error)
             self._dropped += 1
             if self._dropped == 1 or self._dropped % QUEUE == 0:
                 log.error(
@@ -76,17 +104,22 @@ class Subscription:
 
     def _work(self) -> None:
         while True:
-            event = self._queue.get()
-            if event is None:
+            item = self._queue.get()
+            if item is None:
                 with self._lock:
                     if self._queue.empty():
                         self._thread = None
                         return
                 continue
+            event, receipt = item
+            raised: BaseException | None = None
             try:
                 self.listener(event)
-            except BaseException:  # sys.exit() in a listener ends nothing either
+            except BaseException as error:  # sys.exit() in a listener ends nothing either
+                raised = error
                 log.exception("the listener %r of %r raised", self.listener, self.kind)
+            if receipt is not None:
+                receipt.sign(error=raised)
 
 
 def _kinds(kind: str) -> Iterable[str]:
@@ -125,6 +158,25 @@ class Events:
     def wants(self, kind: EventKind) -> bool:
         """Whether anybody listens, so that events nobody hears are not even made."""
         return bool(self._by_kind.get(kind))
+
+    def listens(self, kind: EventKind) -> bool:
+        """Whether anybody listens for this kind itself, and not only for all."""
+        return any(one.kind == kind and not one.spent for one in self._by_kind.get(kind, ()))
+
+    def ask(self, event: Event, done: Callable[[bool, BaseException | None], None]) -> None:
+        """Emit, and tell when all who listen for this kind itself have returned: whether there was anybody,
+        and what the first of them raised who did."""
+        subscriptions = self._by_kind.get(event.kind, ())
+        asked = [one for one in subscriptions if one.kind == event.kind and not one.spent]
+        if not asked:
+            done(False, None)
+            return
+        receipt = Receipt(len(asked), done)
+        for one in subscriptions:
+            if one.kind == EVERY:
+                one.put(event)
+        for one in asked:
+            one.put(event, receipt)
 
     def emit(self, event: Event) -> None:
         for subscription in self._by_kind.get(event.kind, ()):

@@ -7,14 +7,18 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, get_args, overload
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from ostinato import config, loading
+from ostinato.book import Book
 from ostinato.capacities import Capacities, Limit, RateText, Resource, named
 from ostinato.current import as_jobs, check_runner, check_size
+from ostinato.deadlines import missed_first_at
 from ostinato.endings import Endings
 from ostinato.engine import Engine
 from ostinato.errors import ConfigError, JobNotFound, NotRunning
@@ -22,13 +26,15 @@ from ostinato.events import Events, L, Listener
 from ostinato.handle import Access, JobHandle
 from ostinato.ids import VALID, new_ids
 from ostinato.keys import Keys
-from ostinato.model import SECOND, Event, ExecutorInfo, Job, Keep, State
+from ostinato.model import SECOND, CatchUp, Event, ExecutorInfo, Job, Keep, Overlap, State
 from ostinato.names import suggest
 from ostinato.options import Placement, PostOptions
 from ostinato.places import places
 from ostinato.plugins import manager, masked, open_log_store, open_store
+from ostinato.schedule import define
 from ostinato.storage import Count, JobQuery, Posted, PostsWithin
 from ostinato.stranded import Stranded, stranded
+from ostinato.timetable import ScheduleHandle
 from ostinato.units import Duration, Size, micros
 
 if TYPE_CHECKING:
@@ -44,7 +50,9 @@ class TaskExecutor:
     from, ``log_store`` a folder or ``s3://bucket/prefix``, ``lease`` how long (seconds) an
     executor may be silent before others take its jobs over, ``grace`` how long `stop` lets running
     jobs end, ``poll`` the slow safety poll, ``max_payload`` and ``max_log`` bounds in bytes,
-    ``keep`` the retention of ended jobs per outcome.
+    ``keep`` the retention of ended jobs per outcome. Above ``max_cpu`` and ``max_memory`` (shares of the
+    machine, 0 to 1) and ``max_load`` (load average per core) no jobs are taken. Jobs become HIGH
+    ``deadline_lead`` before their deadline, and after they have waited for ``ageing``.
 
     Raises ConfigError for anything wrong. The store is opened at the first use.
     """
@@ -65,6 +73,11 @@ class TaskExecutor:
         keep: dict[str, Keep] | None = None,
         start_method: str | None = None,
         name: str | None = None,
+        max_cpu: float | None = None,
+        max_memory: float | None = None,
+        max_load: float | None = None,
+        deadline_lead: Duration | None = None,
+        ageing: Duration | None = None,
     ) -> None:
         given = {key: value for key, value in locals().items() if key != "self"}
         self._config = config.load(given)
@@ -122,14 +135,14 @@ class TaskExecutor:
     def _placed(self, job: Job | Sequence[Job], options: PostOptions) -> list[Job]:
         """The jobs as they will be stored, checked."""
         self._open()
-        placement = Placement(options, self._store.now())
+        placement = Placement(options, self._store.now(), self._config.rise)
         jobs = as_jobs(job)
         limit = self._config.max_payload
         for one in jobs:
             check_size(one, limit)
         placed = [placement.apply(one, job_id) for one, job_id in zip(jobs, new_ids(len(jobs)), strict=True)]
         for one in placed:
-            if one.policy.runner != "subprocess":
+            if one.policy.runner != "subprocess" or one.kind == "event":
                 check_runner(one)
         self._capacities.check(placed)
         return placed
@@ -173,6 +186,70 @@ class TaskExecutor:
         posted = await session.run_sync(lambda within: self._post(placed, within))
         handles = [JobHandle(self._access, answer.id) for answer in posted]
         return handles[0] if isinstance(job, Job) else handles
+
+    # schedules
+
+    def schedule(
+        self,
+        name: str,
+        job: Job,
+        *,
+        cron: str | None = None,
+        every: Duration | None = None,
+        after: str | None = None,
+        timezone: str | None = None,
+        start_at: datetime | None = None,
+        end_at: datetime | None = None,
+        jitter: Duration | None = None,
+        catch_up: CatchUp = "latest",
+        max_backlog: int = 1000,
+        overlap: Overlap = "skip",
+        replace: bool = False,
+        **options: Unpack[PostOptions],
+    ) -> ScheduleHandle:
+        """Post the job again and again: by a ``cron`` expression in a ``timezone``, at an interval, or
+        ``after`` each success of another schedule. ``options`` are those of `post`.
+
+        To say the same again changes nothing, so that every process may say it when it starts.
+        Raises ConfigError if another schedule has this name (unless ``replace``), or for anything wrong,
+        and ResourceError as `post` does.
+        """
+        self._open()
+        now = self._store.now()
+        check_size(job, self._config.max_payload)
+        made = define(
+            name,
+            Placement(options, now).template(job),
+            cron=cron,
+            every=every,
+            after=after,
+            timezone=timezone,
+            start_at=start_at,
+            end_at=end_at,
+            jitter=jitter,
+            catch_up=catch_up,
+            max_backlog=max_backlog,
+            overlap=overlap,
+            anchor=now,
+        )
+        check_runner(made.job)
+        self._capacities.check([made.job])
+        Book(self._store).add(made, replacing=replace)
+        self._schedules_changed()
+        return self._schedule(name)
+
+    def schedules(self) -> list[ScheduleHandle]:
+        """All schedules of the store, by name."""
+        self._open()
+        return [self._schedule(name) for name in sorted(Book(self._store).read())]
+
+    def _schedule(self, name: str) -> ScheduleHandle:
+        return ScheduleHandle(self._store, name, self.post, self._schedules_changed)
+
+    def _schedules_changed(self) -> None:
+        engine = self._engine
+        if engine is not None:
+            engine.ticker.hurry()
 
     # running
 
@@ -253,8 +330,9 @@ class TaskExecutor:
     def on(self, kind: str, listener: L | None = None) -> Any:
         """Call ``listener(event)`` at every event of this kind; as a decorator without listener.
 
-        Kinds: ``idle start success fail retry cancel expire rescue progress log_uploaded``, and ``*`` for
-        all of them, which are then told in their order. ``fail``
+        Kinds: ``idle start success fail retry cancel expire rescue progress log_uploaded deadline_missed due``,
+        and ``*`` for all of them, which are then told in their order. Who listens for ``due`` takes the jobs of
+        `Job.event`, each of which has succeeded when its listeners have returned. ``fail``
         comes once per job, at its end; ``retry`` after each failed attempt before that. Events tell of
         the attempts that this executor ran.
         """
@@ -267,19 +345,27 @@ class TaskExecutor:
     def off(self, kind: str, listener: Listener) -> None:
         """Do not call this listener any more."""
         self._events.off(kind, listener)
+        self._listening(kind)
 
     remove_listener = off
 
     def _subscribe(self, kind: str, listener: L | None, once: bool) -> Any:
         if listener is not None:
             self._events.on(kind, listener, once)
+            self._listening(kind)
             return listener
 
         def decorate(function: L) -> L:
             self._events.on(kind, function, once)
+            self._listening(kind)
             return function
 
         return decorate
+
+    def _listening(self, kind: str) -> None:
+        engine = self._engine
+        if kind == "due" and engine is not None:
+            engine.listens()
 
     # looking
 
@@ -317,8 +403,6 @@ class TaskExecutor:
         return self._pages(query, limit)
 
     def _pages(self, query: JobQuery, limit: int | None) -> Iterator[JobHandle]:
-        from msgspec.structs import replace
-
         left = limit
         while left is None or left > 0:
             page = self._store.find(replace(query, limit=100 if left is None else min(left, 100)))
@@ -421,18 +505,20 @@ class TaskExecutor:
     def _cancelled(self, job_id: str) -> None:
         """A job was cancelled from here that did not run."""
         self._endings.ended([job_id])
-        if self._events.wants("cancel"):
-            for row in self._store.find(JobQuery(ids=(job_id,))).rows:
-                self._events.emit(
-                    Event(
-                        kind="cancel",
-                        executor_id=self.id or "",
-                        at=row.ended_at or 0,
-                        job_id=job_id,
-                        task=row.job.task,
-                        reason=row.reason,
-                    )
-                )
+        if not (self._events.wants("cancel") or self._events.wants("deadline_missed")):
+            return
+        for row in self._store.find(JobQuery(ids=(job_id,))).rows:
+            event = Event(
+                kind="cancel",
+                executor_id=self.id or "",
+                at=row.ended_at or 0,
+                job_id=job_id,
+                task=row.job.task,
+                reason=row.reason,
+            )
+            if missed_first_at(row, row.ended_at, lambda: self._store.attempts([job_id])):
+                self._events.emit(replace(event, kind="deadline_missed", reason=""))
+            self._events.emit(event)
 
     def _changed(self) -> None:
         engine = self._engine

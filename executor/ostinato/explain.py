@@ -17,7 +17,7 @@ from ostinato import host
 from ostinato.capacities import Paused, pauses, running, units_of
 from ostinato.model import FINAL, SECOND, ExecutorInfo, Job, Row, State
 from ostinato.storage import JobQuery, Rate, Store, TellsPaces, unbounded
-from ostinato.stranded import PENDING, missing
+from ostinato.stranded import missing
 from ostinato.units import moment
 
 Kind = Literal[
@@ -31,6 +31,7 @@ Kind = Literal[
     "resource",  # held by others, too small, undeclared or out of service
     "executor",  # no living one can ever run it
     "draining",  # those that could are stopping
+    "overloaded",  # their machines are, for now
     "slots",  # they are busy
     "heavy",  # a job that needs more slots than are free is waiting for them
     "line",  # others come first
@@ -85,7 +86,7 @@ class Situation(Struct, frozen=True, kw_only=True):
 def look(store: Store, row: Row) -> Situation:
     """What `explain` needs to know about a job, as the store has it now."""
     now = store.now()
-    if row.state not in PENDING:
+    if row.state in FINAL or row.state == "running":
         return Situation(now=now, row=row)
     page = store.find(JobQuery(states=("ready",), oldest_first=True, limit=LOOK)) if row.state == "ready" else None
     return Situation(
@@ -229,10 +230,9 @@ def _executors(seen: Situation) -> Iterator[Reason]:
         yield Reason("executor", why, hint)
         return
     able = [one for one in seen.executors if _suits(one, job)]
-    willing = [one for one in able if not _unwilling(one)]
+    willing = [one for one in able if not (one.draining or one.overloaded)]
     if not willing:
-        text = "; ".join(f"executor {one.name} ({one.id}) {_unwilling(one)}" for one in able)
-        yield Reason("draining", text, "start another one: ostinato work APP", tuple(one.id for one in able))
+        yield from _unwilling(able)
     elif seen.row.state == "ready":
         yield from _places(seen, willing)
 
@@ -241,9 +241,16 @@ def _suits(executor: ExecutorInfo, job: Job) -> bool:
     return not missing(job.task, job.queue, job.version, job.slots, [executor])
 
 
-def _unwilling(executor: ExecutorInfo) -> str:
-    """Why an executor that could run the job takes none now; "" if it does."""
-    return "is stopping" if executor.draining else ""
+def _unwilling(able: Sequence[ExecutorInfo]) -> Iterator[Reason]:
+    """None of those that could run the job takes any now."""
+    stopping = {f"{one.name} ({one.id})": one.id for one in able if one.draining}
+    loaded = {f"{one.name} ({one.overloaded})": one.id for one in able if one.overloaded and not one.draining}
+    hint = "start another one: ostinato work APP"
+    if stopping:
+        yield Reason("draining", f"it could run on {_jobs(stopping)}: stopping", hint, tuple(stopping.values()))
+    if loaded:
+        text = f"it could run on {_jobs(loaded)}: overloaded, so that no work is taken for now"
+        yield Reason("overloaded", text, hint, tuple(loaded.values()))
 
 
 def _places(seen: Situation, willing: Sequence[ExecutorInfo]) -> Iterator[Reason]:

@@ -68,7 +68,9 @@ class JobHandle:
     def status(self) -> JobStatus:
         """All that is known of the job now. Raises JobNotFound."""
         row = self._row()
-        return job_status(row, self._access.store.attempts([self.id]))
+        store = self._access.store
+        now = 0 if row.job.deadline is None or row.state in FINAL else store.now()
+        return job_status(row, store.attempts([self.id]), now)
 
     def explain(self) -> Explanation:
         """Why the job is where it is: every reason, with the names of what it waits for, and what would

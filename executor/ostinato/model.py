@@ -9,7 +9,7 @@ This module imports nothing of ours but the errors.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -24,7 +24,9 @@ FINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "expired"
 HIGH, NORMAL, LOW = 100, 0, -100
 PRIORITIES = {"high": HIGH, "normal": NORMAL, "low": LOW}
 
-Kind = Literal["function", "script", "command"]
+Kind = Literal["function", "script", "command", "event"]
+DUE = "ostinato.event"
+"""The task of all jobs that only notify: known to executors that listen for them."""
 
 Channel = Literal["ready", "ended", "orders"]
 
@@ -64,11 +66,20 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     backoff: Backoff = Backoff()
     on_lost: Literal["retry", "fail"] = "retry"
     sink: int = 1
+    deadline_lead: int | None = None
     memory: int | None = None
     cpu: int | None = None
     files: int | None = None
     nice: int | None = None
     per_key: int | None = None
+
+
+class Rise(Struct, frozen=True, omit_defaults=True):
+    """When waiting jobs become HIGH: ``lead`` before their deadline (microseconds), and when they could
+    have started for as long as ``ageing`` (None: never)."""
+
+    lead: int = 60 * SECOND
+    ageing: int | None = None
 
 
 class Unique(Struct, frozen=True, omit_defaults=True):
@@ -130,6 +141,16 @@ class Job(Struct, frozen=True, kw_only=True):
         """A job that runs any command line, given as a list (no shell is involved)."""
         return _program("command", argv, cwd, env)
 
+    @staticmethod
+    def event(name: str, data: Any = None) -> Job:
+        """A job that runs nothing: when it is due, an executor that listens for ``due`` gets an event with
+        this name and data. It has succeeded when the listeners have returned; if one raises, it is tried
+        again, 3 times in all unless the post says ``max_attempts``.
+
+        Raises PayloadError for what JSON cannot hold.
+        """
+        return _notice(name, data)
+
 
 Word = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*\Z")]
 Variable = Annotated[str, msgspec.Meta(pattern=r"^[^\x00=]+\Z")]
@@ -155,6 +176,31 @@ def _program(kind: Literal["script", "command"], argv: list[str], cwd: str | Non
 
 
 _USAGE = {"script": '"nightly.py", "--full"', "command": '["ffmpeg", "-i", "in.mov", "out.mp4"]'}
+
+
+class Notice(Struct, frozen=True):
+    """The arguments of a job that only notifies."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    data: Any = None
+
+
+def _notice(name: str, data: Any) -> Job:
+    try:
+        msgspec.convert(name, Annotated[str, msgspec.Meta(min_length=1, max_length=200)])
+        args = msgspec.json.encode(Notice(name, data)).decode()
+        arrives = msgspec.json.decode(args)["data"]
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise PayloadError(
+            f"Cannot make the event {name!r}: {error}. Give a name of 1 to 200 characters, and JSON data: "
+            'Job.event("reminder", {"id": 7}).'
+        ) from None
+    if arrives != data:
+        raise PayloadError(
+            f"Cannot make the event {name!r}: its data {data!r} would arrive as {arrives!r}. Give what JSON has: "
+            "text, finite numbers, lists, and dicts whose keys are text."
+        )
+    return Job(task=DUE, kind="event", args=args, policy=Policy(runner="notice", max_attempts=3))
 
 
 class Schedule(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -305,7 +351,8 @@ class ExecutorInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``host`` tells one machine (and process-id space) from another; ``process`` is the
     (pid, start time) pair by which its death is noticed on the same host. ``tasks`` maps each
-    known task to the newest version it accepts.
+    known task to the newest version it accepts. ``overloaded`` says why it takes no jobs for now,
+    because its machine is too busy; "" if it is not.
     """
 
     id: str
@@ -321,18 +368,30 @@ class ExecutorInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     spool: str = ""
     log_store: str = ""
     draining: bool = False
+    overloaded: str = ""
     seen_at: int = 0
     lease_until: int = 0
 
 
 EventKind = Literal[
-    "idle", "start", "success", "fail", "retry", "cancel", "expire", "rescue", "progress", "log_uploaded"
+    "idle",
+    "start",
+    "success",
+    "fail",
+    "retry",
+    "cancel",
+    "expire",
+    "rescue",
+    "progress",
+    "log_uploaded",
+    "deadline_missed",
+    "due",
 ]
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """What a listener gets. ``result`` is the decoded return value of a success, ``at`` the
-    time in microseconds."""
+    """What a listener gets. ``result`` is the decoded return value of a success, ``data``
+    what a `Job.event` carries (its name is the ``reason``), ``at`` the time in microseconds."""
 
     kind: EventKind
     executor_id: str
@@ -345,6 +404,7 @@ class Event(Struct, frozen=True, kw_only=True):
     reason: str = ""
     progress: tuple[float, float | None, str] | None = None
     log: str | None = None
+    data: object = None
 
 
 @lru_cache(maxsize=1024)
@@ -356,3 +416,9 @@ def policy_to_json(policy: Policy) -> str:
 @lru_cache(maxsize=1024)
 def policy_from_json(text: str) -> Policy:
     return msgspec.json.decode(text, type=Policy)
+
+
+# msgspec works out how to read a type when it first meets it, and two threads that meet it at once
+# may crash the interpreter (seen with msgspec 0.22). So it meets all of them here.
+for _met in (Policy, Job, Schedule, Program, Error, Attempt, Row, ExecutorInfo, Event, Unique):
+    msgspec.json.Decoder(_met)

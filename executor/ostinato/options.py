@@ -10,15 +10,13 @@ from typing import Any, TypedDict
 import msgspec
 
 from ostinato.errors import ConfigError
-from ostinato.model import PRIORITIES, SECOND, Backoff, Job, Policy, Unique
+from ostinato.model import PRIORITIES, SECOND, Backoff, Job, Policy, Rise, Unique
 from ostinato.names import check_name, suggest
 from ostinato.units import Duration, Size, instant, micros, size
 
 RUNNERS = ("subprocess", "pool", "thread", "asyncio")
 MAX_KEY = 255
 MAX_UNITS = 1_000_000
-DEADLINE_LEAD = 60_000_000
-"""A job is promoted this long (microseconds) before its deadline."""
 
 
 class PolicyOptions(TypedDict, total=False):
@@ -31,6 +29,7 @@ class PolicyOptions(TypedDict, total=False):
     backoff: Backoff | float
     on_lost: str
     sink: int
+    deadline_lead: Duration | None
     memory: Size | None
     cpu: Duration | None
     files: int | None
@@ -117,6 +116,7 @@ _POLICY: dict[str, Callable[[Any, str], Any]] = {
     "backoff": _backoff,
     "on_lost": _one_of("retry", "fail"),
     "sink": _whole(0, 1_000_000),
+    "deadline_lead": _optional(micros),
     "memory": _optional(_some(size)),
     "cpu": _optional(_some(micros)),
     "files": _optional(_whole(8, 1_000_000_000)),
@@ -208,7 +208,9 @@ def _fields(
 class Placement:
     """The options of one call of post, checked once, then applied to each job of a list."""
 
-    def __init__(self, options: Mapping[str, Any], now: int) -> None:
+    def __init__(self, options: Mapping[str, Any], now: int, rise: Rise = Rise()) -> None:  # noqa: B008 - frozen
+        self._now = now
+        self._rise = rise
         self._fields = _fields(options, _POST, Policy(), POST_OPTIONS)
         del self._fields["policy"]
         self._holds: dict[str, Holds] = {
@@ -232,21 +234,39 @@ class Placement:
         if "expires" in options:
             self._fields["expires_at"] = _from_now(options["expires"], "expires", now)
         if "deadline" in options:
-            deadline = _from_now(options["deadline"], "deadline", now)
-            self._fields["deadline"] = deadline
-            self._fields["promote_at"] = deadline - DEADLINE_LEAD
+            self._fields["deadline"] = _from_now(options["deadline"], "deadline", now)
+
+    def template(self, job: Job) -> Job:
+        """The job as it is posted again and again. Raises ConfigError for options that say when."""
+        given = sorted({"run_at", "deadline", "expires_at"} & self._fields.keys())
+        if given:
+            raise ConfigError(f"{', '.join(given)} of a schedule's job: the schedule says when it runs.")
+        return self.apply(job, "")
 
     def apply(self, job: Job, job_id: str) -> Job:
         """The job as it will be stored."""
         if self._holds:
             kept = (hold for hold in job.holds if not hold[0].startswith(tuple(self._holds)))
             job = msgspec.structs.replace(job, holds=(*kept, *chain.from_iterable(self._holds.values())))
+        fields = self._fields
         if self._policy:
             merged = self._merged.get(job.policy)
             if merged is None:
                 merged = self._merged[job.policy] = msgspec.structs.replace(job.policy, **self._policy)
-            return msgspec.structs.replace(job, id=job_id, policy=merged, **self._fields)
-        return msgspec.structs.replace(job, id=job_id, **self._fields)
+            fields = {**fields, "policy": merged}
+        placed = msgspec.structs.replace(job, id=job_id, **fields)
+        promote_at = self._promote_at(placed)
+        return placed if promote_at is None else msgspec.structs.replace(placed, promote_at=promote_at)
+
+    def _promote_at(self, job: Job) -> int | None:
+        """When the job becomes HIGH: near its deadline, or when it has waited too long."""
+        at = []
+        if job.deadline is not None:
+            lead = job.policy.deadline_lead
+            at.append(job.deadline - (self._rise.lead if lead is None else lead))
+        if self._rise.ageing is not None:
+            at.append(max(self._now, job.run_at) + self._rise.ageing)
+        return min(at, default=None)
 
 
 def _from_now(value: Any, name: str, now: int) -> int:

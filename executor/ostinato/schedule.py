@@ -13,7 +13,7 @@ All times are integers, microseconds since 1970 UTC; all durations are microseco
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from hashlib import blake2b
 from itertools import islice
@@ -81,7 +81,7 @@ def define(
     made = Schedule(
         name=sure("", check_name, "schedule", name),
         job=job,
-        cron=cron,
+        cron=None if cron is None else sure(cron, lambda: parse(cron) and cron),
         every=None if every is None else sure(_NEVER, micros, every, "every"),
         after=None if after is None else sure("", check_name, "schedule", after),
         timezone="UTC" if timezone is None else sure("UTC", lambda: find_zone(timezone).key),
@@ -93,66 +93,61 @@ def define(
         max_backlog=max_backlog,
         overlap=overlap,
     )
-    sure(None, _check_trigger, made)
-    sure(None, _check_policies, made)
+    wrong += _trigger_faults(made)
+    wrong += _policy_faults(made)
     if timezone is not None and cron is None:
         wrong.append(f"timezone={timezone!r} has no meaning without cron.")
-    if not wrong:
-        sure(None, _check_ticks, made)
+    if not wrong and after is None and next_after(made, _first(made) - 1) is None:
+        wrong.append("It has no tick between its start and its end, so it would never run.")
     if wrong:
         raise ConfigError(f"The schedule {name!r} is refused: " + " ".join(wrong))
     return made
 
 
-def _check_trigger(made: Schedule) -> None:
+def _trigger_faults(made: Schedule) -> Iterator[str]:
     given = [word for word in ("cron", "every", "after") if getattr(made, word) is not None]
     if len(given) != 1:
         told = " and ".join(given) if given else "nothing that triggers it"
-        raise ConfigError(f'It has {told}. Give one of cron="0 3 * * *", every="10m" and after="another-schedule".')
-    if made.cron is not None:
-        parse(made.cron)
+        yield f'It has {told}. Give one of cron="0 3 * * *", every="10m" and after="another-schedule".'
     if made.every is not None and made.every < SECOND:
-        raise ConfigError("every= is below one second: give more, or let one job do many rounds.")
-    if made.every is not None and made.jitter >= made.every:
-        raise ConfigError("jitter= is not shorter than every=, so that a tick could come after the next one.")
-    if made.after is not None and made.after == made.name:
-        raise ConfigError("It is to run after itself. For a job that repeats give every= or cron=.")
-    if made.start_at is not None and made.start_at < 0:
-        raise ConfigError("start_at lies before 1970.")
-    if made.start_at is not None and made.end_at is not None and made.end_at < made.start_at:
-        raise ConfigError("end_at comes before start_at, so it would never run.")
+        yield "every= is below one second: give more, or let one job do many rounds."
+    elif made.every is not None and made.jitter >= made.every:
+        yield "jitter= is not shorter than every=, so that a tick could come after the next one."
+    if made.after and made.after == made.name:
+        yield "It is to run after itself. For a job that repeats give every= or cron=."
     if made.after is not None and (made.start_at, made.end_at) != (None, None):
-        raise ConfigError("start_at and end_at have no meaning with after: its predecessor says when it runs.")
+        yield "start_at and end_at have no meaning with after: its predecessor says when it runs."
+    if made.start_at is not None and made.start_at < 0:
+        yield "start_at lies before 1970."
+    if made.start_at is not None and made.end_at is not None and made.end_at < made.start_at:
+        yield "end_at comes before start_at, so it would never run."
 
 
-def _check_policies(made: Schedule) -> None:
+def _policy_faults(made: Schedule) -> Iterator[str]:
     if not isinstance(made.job, Job):
-        raise ConfigError(f"{made.job!r} is no job: give mytask.job(...), Job.script(...) or Job.command(...).")
+        yield f"{made.job!r} is no job: give mytask.job(...), Job.script(...) or Job.command(...)."
     if made.catch_up not in get_args(CatchUp):
-        raise ConfigError(f"catch_up={made.catch_up!r} is not known. {suggest(str(made.catch_up), get_args(CatchUp))}")
+        yield f"catch_up={made.catch_up!r} is not known. {suggest(str(made.catch_up), get_args(CatchUp))}"
     if made.overlap not in get_args(Overlap):
-        raise ConfigError(f"overlap={made.overlap!r} is not known. {suggest(str(made.overlap), get_args(Overlap))}")
+        yield f"overlap={made.overlap!r} is not known. {suggest(str(made.overlap), get_args(Overlap))}"
     most: object = made.max_backlog
     if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= MOST_BACKLOG:
-        raise ConfigError(f"max_backlog={most!r}: give a whole number from 1 to {MOST_BACKLOG}.")
-
-
-def _check_ticks(made: Schedule) -> None:
-    if made.after is None and next_after(made, _first(made) - 1) is None:
-        raise ConfigError("It has no tick between its start and its end, so it would never run.")
+        yield f"max_backlog={most!r}: give a whole number from 1 to {MOST_BACKLOG}."
 
 
 def check_chain(schedule: Schedule, others: Mapping[str, Schedule]) -> None:
     """Refuse a schedule that runs ``after`` an unknown one, or after itself by way of others. Raises ConfigError."""
-    path = [schedule.name]
-    following = schedule
+    path, following = [schedule.name], schedule
     while following.after is not None:
+        if following.after in path:
+            told = " after ".join(map(repr, [*path, following.after]))
+            raise ConfigError(f"The schedules wait for each other: {told}. Give one of them cron= or every=.")
+        if following.after not in others:
+            known = suggest(following.after, others) if others else "There are no others."
+            raise ConfigError(
+                f"The schedule {following.name!r} runs after {following.after!r}, which is not there. {known}"
+            )
         path.append(following.after)
-        if following.after == schedule.name:
-            raise ConfigError(f"The schedules {' after '.join(map(repr, path))} wait for each other: leave one out.")
-        if following.after not in others or len(path) > len(others) + 1:
-            known = suggest(following.after, others) if others else "There are no schedules yet."
-            raise ConfigError(f"The schedule {following.name!r} is to run after {following.after!r}: no such. {known}")
         following = others[following.after]
 
 

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from ostinato.errors import StoreError
 from ostinato.keys import Keys
 from ostinato.lifecycle import decide, unstorable
-from ostinato.model import End, Fence, Outcome, Row
+from ostinato.model import End, Fence, Job, Outcome, Row
 from ostinato.patience import Patience
 from ostinato.storage import Store
 
@@ -41,12 +43,14 @@ class Settler:
         settled: Callable[[list[Ended]], None],
         refused: Callable[[list[tuple[Row, Outcome]]], None],
         quiet: Callable[[], None],
+        followers: Callable[[Row, End], tuple[Job, ...]] = lambda row, end: (),
     ) -> None:
         self._store = store
         self._keys = keys
         self._on_settled = settled
         self._on_refused = refused
         self._on_quiet = quiet
+        self._followers = followers
         self._changed = threading.Condition()
         self._waiting: list[tuple[Row, Outcome]] = []
         self._writing = False
@@ -104,7 +108,7 @@ class Settler:
 
     def _settle(self, batch: list[tuple[Row, Outcome]]) -> None:
         now = self._patiently(self._store.now)
-        ended = [(row, outcome, _decided(row, outcome, now)) for row, outcome in batch]
+        ended = [(row, outcome, self._followed(row, _decided(row, outcome, now))) for row, outcome in batch]
         posts = [job for _, _, end in ended for job in end.posts]
         if posts:
             self._patiently(partial(self._keys.declare, posts))
@@ -113,6 +117,11 @@ class Settler:
         refused = [(row, outcome) for (row, outcome, _), ok in zip(ended, accepted, strict=True) if not ok]
         if refused:
             self._on_refused(refused)
+
+    def _followed(self, row: Row, end: End) -> End:
+        """With what is to be posted in the same step because the job has ended so."""
+        jobs = self._followers(row, end)
+        return replace(end, posts=(*end.posts, *jobs)) if jobs else end
 
     def _finish(self, ends: list[tuple[Fence, End]]) -> list[bool]:
         while True:

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from ostinato.codec import decode
+from ostinato.deadlines import missed
 from ostinato.model import FINAL, Attempt, OutcomeKind, Row, State
 from ostinato.units import moment
 
@@ -40,7 +41,8 @@ class AttemptStatus(Struct, frozen=True, kw_only=True):
 
 class JobStatus(Struct, frozen=True, kw_only=True):
     """A job at one moment. ``attempt`` is the number of the newest attempt (0: none yet),
-    ``attempts`` the ended ones, ``error`` the last traceback or message."""
+    ``attempts`` the ended ones, ``error`` the last traceback or message, ``missed`` that its deadline
+    passed before it had ended."""
 
     id: str
     state: State
@@ -57,6 +59,8 @@ class JobStatus(Struct, frozen=True, kw_only=True):
     tick: datetime | None
     posted_at: datetime
     run_at: datetime | None
+    deadline: datetime | None
+    missed: bool
     started_at: datetime | None
     ended_at: datetime | None
     executor_id: str | None
@@ -69,7 +73,7 @@ class JobStatus(Struct, frozen=True, kw_only=True):
         return self.state in FINAL
 
 
-def job_status(row: Row, attempts: list[Attempt]) -> JobStatus:
+def job_status(row: Row, attempts: list[Attempt], now: int) -> JobStatus:
     job = row.job
     return JobStatus(
         id=job.id,
@@ -87,6 +91,8 @@ def job_status(row: Row, attempts: list[Attempt]) -> JobStatus:
         tick=_moment(job.tick),
         posted_at=moment(row.posted_at),
         run_at=_moment(row.run_at or None),
+        deadline=_moment(job.deadline),
+        missed=missed(row, now),
         started_at=_moment(row.started_at),
         ended_at=_moment(row.ended_at),
         executor_id=row.executor_id,

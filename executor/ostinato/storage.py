@@ -180,7 +180,8 @@ class Listener(Protocol):
     """Hears that something happened in the store.
 
     ``ready``: something may be claimable. ``ended``: jobs reached a final state. ``orders``:
-    a running job is to be cancelled, or an executor has joined. Only an accelerator: hearing nothing proves nothing.
+    a running job is to be cancelled, an executor has joined, or an entry was written. Only an
+    accelerator: hearing nothing proves nothing.
     """
 
     def wait(self, timeout: float) -> frozenset[Channel]:
@@ -250,7 +251,8 @@ class Store(Protocol):
 
     def keep(self, entries: Sequence[Entry]) -> list[bool]:
         """Write entries: each by itself, if its ``version`` still is the stored one (0: there is none);
-        tells which. The stored version rises by one. A ``value`` of None removes the entry."""
+        tells which. The stored version rises by one. A ``value`` of None removes the entry. Who
+        hears ``orders`` hears of it."""
 
     def entries(self, kind: str) -> list[Entry]:
         """All entries of this kind, by name."""

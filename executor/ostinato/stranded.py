@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from ostinato.model import ExecutorInfo
+from ostinato.model import DUE, ExecutorInfo
 from ostinato.storage import Count, matches
 
 PENDING = frozenset({"ready", "scheduled", "blocked"})
@@ -43,6 +43,8 @@ def missing(task: str, queue: str, version: int, slots: int, living: Sequence[Ex
     if not living:
         return "no executor is running → ostinato work APP"
     knowing = [one for one in living if task in one.tasks]
+    if not knowing and task == DUE:
+        return 'no executor listens for events that are due → executor.on("due", listener)'
     if not knowing:
         return f'no executor knows task "{task}" → start one whose APP defines it'
     newest = max(one.tasks[task] for one in knowing)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 import msgspec
 
-from ostinato.codec import decode_hook, encode_args, text_of
+from ostinato.codec import encode_args, make_decoder, text_of
 from ostinato.errors import ArgumentError, ConfigError, PayloadError, TaskError, UnknownTask
 from ostinato.model import Job, Policy
 from ostinato.names import check_name, suggest
@@ -187,12 +187,16 @@ class Task(Generic[P, R]):
             fields.append((name, hint | msgspec.UnsetType if hint is not Any else Any, msgspec.UNSET))
         try:
             shape = msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True)
-            return msgspec.json.Decoder(shape, dec_hook=decode_hook)
+            return make_decoder(shape)
         except TypeError as error:
             raise TaskError(
                 f"Task {self.name!r} has a type hint that JSON cannot carry: {error}. "
                 "Use plain types, dataclasses, or a path or key to the thing."
             ) from error
+
+    @functools.cached_property
+    def _result_decoder(self) -> msgspec.json.Decoder[Any]:
+        return make_decoder(self._hints.get("return", Any))
 
     def prepare(self) -> None:
         """Do ahead what the first call would do: in the fork server, before it forks. What is
@@ -202,9 +206,8 @@ class Task(Generic[P, R]):
 
     def result(self, text: str) -> Any:
         """A stored result as the type that the function says it returns, if that is possible."""
-        hint = self._hints.get("return", Any)
         try:
-            return msgspec.json.decode(text, type=hint, dec_hook=decode_hook)
+            return self._result_decoder.decode(text)
         except (msgspec.MsgspecError, TypeError, ValueError):
             return msgspec.json.decode(text)
 

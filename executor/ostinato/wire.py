@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from ostinato.model import Job, Kind, Outcome
+from ostinato.model import Job, Kind, Outcome, Rise
 from ostinato.task import Ref
 
 _LENGTH = struct.Struct(">I")
@@ -49,6 +49,7 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tags: tuple[str, ...] = ()
     schedule: str | None = None
     tick: int | None = None
+    last_completed: int | None = None
     checkpoint: str | None = None
     log: str | None = None
     memory: int | None = None
@@ -56,6 +57,7 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     files: int | None = None
     nice: int | None = None
     max_payload: int = 2**20
+    rise: Rise = Rise()
 
 
 class Said(Struct, frozen=True, tag="said"):

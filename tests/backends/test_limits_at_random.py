@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostinato.capacities import units_of
-from ostinato.model import Job, Row
+from ostinato.model import SECOND, Job, Row
 from ostinato.plugins import open_test_store
 from ostinato.storage import JobQuery, Rate, Rescue, Store, Want, unbounded
 from ostinato.testing.clock import FakeClock

@@ -11,7 +11,7 @@ from redis_servers import make, new_namespace
 
 from ostinato.errors import PayloadError
 from ostinato.model import HIGH, SECOND, State, Unique
-from ostinato.storage import Ask, JobQuery, Note, PostsAndClaims, Record, Rescue
+from ostinato.storage import Ask, Entry, JobQuery, Note, PostsAndClaims, Rate, Record, Rescue
 from ostinato.testing.clock import FakeClock
 from ostinato.testing.samples import LEASE, claim, claim_one, end, finish, info, job, jobs, look, names, want
 from ostinato_redis.store import RedisStore
@@ -44,7 +44,8 @@ def admin(valkey: str) -> Iterator[Redis]:
 def live_a_life(store: RedisStore) -> None:
     """Every verb, with every kind of index in use."""
     now = store.now()
-    store.limit({"gpu": 2, "queue:default": 100})
+    store.limit({"gpu": 2, "queue:default": 100}, {"task:work": Rate(5, SECOND), "gone": Rate(1, 1)})
+    store.limit({}, {"gone": None})
     store.post(jobs(6, holds=(("gpu", 1),), tags=("t",)))
     store.post([job("later", run_at=now + SECOND, expires_at=now + SECOND, promote_at=now, unique=Unique("k"))])
     store.post([job("twin", unique=Unique("k", on_conflict="replace"), tags=("t",), run_at=now + SECOND)])
@@ -62,6 +63,10 @@ def live_a_life(store: RedisStore) -> None:
     store.executors()
     store.count()
     store.limits()
+    store.rates()
+    store.ticks()
+    store.keep([Entry("schedule", "a", "1"), Entry("schedule", "b", None)])
+    store.entries("schedule")
     store.change(["j0005"], Ask(kind="forget"))
 
 
@@ -208,6 +213,84 @@ def test_many_lanes(store: RedisStore) -> None:
     for _, n in sorted((n % 7, n) for n in range(600)):
         first_of_key.setdefault(n % 300, n)
     assert names(rows) == [f"{n:04}" for n in first_of_key.values()][:64]
+
+
+# rates
+
+
+def test_starts_are_kept_for_rates_only_and_no_longer_than_they_ask(
+    store: RedisStore, admin: Redis, namespace: str, clock: FakeClock
+) -> None:
+    starts = f"{{{namespace}}}:starts:"
+    store.limit({}, {"task:work": Rate(3, SECOND)})
+    store.post(jobs(9))
+    claim(store)
+    clock.advance(0.5)
+    claim(store)
+    assert list(admin.scan_iter(f"{starts}*", count=10_000)) == [f"{starts}task:work"]
+    assert admin.zcard(f"{starts}task:work") == 3
+    clock.advance(0.5)
+    claim(store, count=1)
+    assert admin.zcard(f"{starts}task:work") == 1
+    clock.advance(1)
+    store.change([made.id for made in jobs(9)], Ask(kind="cancel"))
+    store.post([job("x")])
+    store.limit({}, {"task:work": None})
+    assert list(admin.scan_iter(f"{starts}*", count=10_000)) == []
+    claim(store)
+    assert list(admin.scan_iter(f"{starts}*", count=10_000)) == []
+
+
+def test_each_start_of_a_job_counts(store: RedisStore) -> None:
+    store.limit({}, {"queue:default": Rate(2, SECOND)})
+    store.post([job("a")])
+    finish(store, claim_one(store), "ready")
+    finish(store, claim_one(store), "ready")
+    assert claim(store) == []
+
+
+def test_rate_that_was_lowered_counts_the_last_starts(store: RedisStore, clock: FakeClock) -> None:
+    begun = clock.now
+    store.limit({}, {"queue:default": Rate(9, 10 * SECOND)})
+    store.post(jobs(9))
+    for _ in range(4):
+        claim_one(store)
+        clock.advance(1)
+    store.limit({}, {"queue:default": Rate(2, 10 * SECOND)})
+    assert store.claim("e1", want()).next_at == begun + 12 * SECOND
+    clock.advance(8)  # to when the third start is just out of the window
+    assert names(claim(store)) == ["j0004"]
+
+
+def test_what_is_held_back_is_told_at_once_and_only_to_who_can_take_it(store: RedisStore, clock: FakeClock) -> None:
+    until = clock.now + SECOND
+    store.limit({}, {"queue:default": Rate(1, SECOND)})
+    store.post(jobs(2))
+    assert store.claim("e1", want()).next_at == until  # with the claim that used it up
+    assert store.claim("e1", want(tasks={"other": 1})).next_at is None
+    clock.advance(1)
+    assert store.claim("e1", want()).next_at is None  # nobody waits for it any more
+    _, claimed = store.post_and_claim([job("a")], "e1", want())
+    assert (claimed.rows, claimed.next_at) == ([], clock.now + SECOND)
+
+
+def test_rate_of_none_holds_back_for_ever(store: RedisStore, clock: FakeClock) -> None:
+    store.limit({}, {"queue:default": Rate(0, SECOND)})
+    store.post([job("a")])
+    for _ in range(3):
+        claimed = store.claim("e1", want())
+        assert (claimed.rows, claimed.next_at) == ([], clock.now + SECOND)
+        clock.advance(1)
+
+
+def test_many_rates(store: RedisStore, clock: FakeClock) -> None:
+    """Each customer has one; the order is strict among them all."""
+    store.limit({}, {f"key:{n}": Rate(2, SECOND) for n in range(100)})
+    store.post([job(f"{n:04}", holds=((f"key:{n % 100}", 1),)) for n in range(500)])
+    assert names(claim(store)) == [f"{n:04}" for n in range(200)]
+    assert claim(store) == []
+    clock.advance(1)
+    assert names(claim(store)) == [f"{n:04}" for n in range(200, 400)]
 
 
 # what is posted

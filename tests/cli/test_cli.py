@@ -397,3 +397,28 @@ def test_copy(cli: Cli) -> None:
     assert "There is no store" in cli.run("copy", "sqlite:///nowhere.db", "sqlite:///new.db", code=4).stderr
     with cli.working():
         assert "Stop them" in cli.run("copy", "sqlite:///jobs.db", "sqlite:///new.db", code=2).stderr
+
+
+def test_schedules(cli: Cli) -> None:
+    assert "next 20" in cli.run("schedules", "add", "nightly", "app.add", "a=1", "--cron", "0 3 * * *").stdout
+    cli.run("schedules", "add", "then", "app.add", "a=2", "--after", "nightly", "--app", "app")
+    assert "replace=True" in cli.run("schedules", "add", "then", "app.add", "a=3", "--every", "1h", code=2).stderr
+    assert [one["name"] for one in cli.json("schedules")] == ["nightly", "then"]
+    assert "cron 0 3 * * *" in cli.run("schedules").stdout
+    assert len(cli.json("schedules", "next", "nightly", "--count", "3")) == 3
+    assert cli.run("schedules", "pause", "nightly").stdout == "nightly paused\n"
+    assert cli.json("schedules")[0]["paused"] is True
+    cli.run("schedules", "resume", "nightly")
+    job = cli.run("schedules", "run", "nightly").stdout.strip()
+    days = ("--from", "2026-03-01", "--until", "2026-03-05")
+    assert cli.json("schedules", "backfill", "nightly", *days, "--dry-run")["ticks"] == 4
+    assert cli.run("schedules", "backfill", "nightly", *days).stdout == "4 ticks posted\n"
+    cli.drain()
+    shown = cli.json("show", job)
+    assert (shown["schedule"], shown["state"], shown["result"]) == ("nightly", "succeeded", 2)
+    assert len(cli.json("jobs", "--tag", "schedule:nightly")) == 5
+    assert len(cli.json("jobs", "--tag", "schedule:then")) >= 1
+    cli.run("schedules", "remove", "nightly", code=2)
+    cli.run("schedules", "remove", "then")
+    assert "There are: nightly" in cli.run("schedules", "run", "then", code=2).stderr
+    assert "is no time" in cli.run("schedules", "backfill", "nightly", "--from", "x", "--until", "y", code=2).stderr

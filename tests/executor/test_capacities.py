@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import chores
@@ -317,6 +318,18 @@ def test_only_a_new_key_costs_a_call(store, monkeypatch):
     monkeypatch.setattr(store, "limit", lambda *_: pytest.fail("set again"))
     monkeypatch.setattr(store, "entries", lambda *_: pytest.fail("asked again"))
     keys.declare([keyed, job("b"), job("c", policy=Policy(per_key=1))])
+
+
+def test_jobs_of_schedules_are_checked_and_bound_their_keys(executor):
+    with pytest.raises(ResourceError):
+        executor.schedule("nightly", chores.add.job(1), every=1, resources={"gpu": 1})
+    assert executor.schedules() == []
+    done = threading.Event()
+    executor.on("success", lambda event: done.set())
+    executor.schedule("often", chores.add.job(1), every=1, key="c7", per_key=3)
+    with executor:
+        assert done.wait(20)
+    assert [(one.name, one.concurrency) for one in executor.limits()] == [("c7", 3)]
 
 
 @pytest.mark.parametrize("at_once", [True, False])

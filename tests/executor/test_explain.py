@@ -143,6 +143,10 @@ def test_executors():
     stopping = replace(ABLE, draining=True)
     assert told(executors=[stopping]) == [("draining", ("e1",))]
     assert told(executors=[stopping, replace(ABLE, id="e2")]) == [("none", ())]
+    loaded = replace(ABLE, id="e2", overloaded="cpu 97%")
+    assert told(executors=[stopping, loaded]) == [("draining", ("e1",)), ("overloaded", ("e2",))]
+    assert "e1 (cpu 97%): overloaded" in texts(executors=[loaded])
+    assert told(executors=[loaded, ABLE]) == [("none", ())]
     assert told(executors=[], row=row(state="scheduled", run_at=NOW + 1)) == [("time", ()), ("executor", ())]
 
 
@@ -272,6 +276,13 @@ def test_a_store_tells_its_paces(store, clock):
     clock.advance(6)
     assert store.paces() == {}
     assert kinds(store, "c") == ["none"]
+
+
+def test_a_job_that_waits_for_others_knows_the_executors(store):
+    store.post([job("a")])
+    works(store)
+    waiting = replace(row_of(store, "a"), state="waiting")
+    assert [one.kind for one in explain(look(store, waiting)).reasons] == ["waiting"]
 
 
 def test_one_of_many_in_line(store):

@@ -1,8 +1,16 @@
-for name, capacity in pairs(INPUT) do
-  if capacity == false then
-    call('HDEL', T .. 'limits', name)
-  else
+for name, capacity in pairs(INPUT.capacities) do
+  if capacity then
     call('HSET', T .. 'limits', name, capacity)
+  else
+    call('HDEL', T .. 'limits', name)
+  end
+end
+for name, rate in pairs(INPUT.rates) do
+  if rate then
+    call('HSET', T .. 'rates', name, rate)
+  else
+    call('HDEL', T .. 'rates', name)
+    call('DEL', T .. 'starts:' .. name)
   end
 end
 tell('ready')

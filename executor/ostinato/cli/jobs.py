@@ -47,13 +47,14 @@ def command(
 def _find(store: Store, query: JobQuery, limit: int) -> list[JobStatus]:
     from msgspec.structs import replace
 
+    now = store.now()
     found: list[JobStatus] = []
     while len(found) < limit:
         page = store.find(replace(query, limit=min(PAGE, limit - len(found))))
         ended: dict[str, list[Attempt]] = {}
         for one in store.attempts([row.job.id for row in page.rows]):
             ended.setdefault(one.job_id, []).append(one)
-        found += [job_status(row, ended.get(row.job.id, [])) for row in page.rows]
+        found += [job_status(row, ended.get(row.job.id, []), now) for row in page.rows]
         if page.next is None:
             break
         query = replace(query, cursor=page.next)

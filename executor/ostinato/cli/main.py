@@ -33,6 +33,7 @@ VERBS = (
     "explain",
     "queues",
     "resources",
+    "schedules",
     "copy",
     "migrate",
     "doctor",

@@ -38,6 +38,7 @@ class ExecutorView(Struct, frozen=True, kw_only=True):
     age: float
     alive: bool
     draining: bool
+    overloaded: str
 
 
 class Overview(Struct, frozen=True):
@@ -80,6 +81,7 @@ def _executor(info: ExecutorInfo, running: list[Row], now: int) -> ExecutorView:
         age=(now - info.started_at) / SECOND,
         alive=info.lease_until > now and not host.is_dead(info),
         draining=info.draining,
+        overloaded=info.overloaded,
     )
 
 
@@ -88,6 +90,11 @@ def _attention(counts: list[Count], executors: list[ExecutorView], living: list[
         f"executor {one.name} ({one.id}) is gone; {counted(sum(one.running.values()), 'job')} of it about to be rescued"
         for one in executors
         if one.running and not one.alive
+    ]
+    lines += [
+        f"executor {one.name} ({one.id}) takes no jobs, its machine is busy: {one.overloaded}"
+        for one in executors
+        if one.overloaded and one.alive
     ]
     left = stranded(counts, living)
     if living:

@@ -80,6 +80,13 @@ def command(
     return OK
 
 
+def job_of_words(words: Sequence[str], app: str | None) -> Job:
+    """The job that ``TASK KEY=VALUE ...`` stands for; checked, if the app is given."""
+    if app is not None:
+        load_app(app)
+    return _job(words, script=False, program=False, checked=app is not None)
+
+
 def _result(handle: JobHandle, patience: float | None, as_json: bool) -> int:
     try:
         result = handle.result(patience)

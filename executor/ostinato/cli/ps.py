@@ -53,5 +53,9 @@ def _executor(one: ExecutorView) -> tuple[str, ...]:
         seconds(one.lease) if one.alive else "[red]gone[/]",
         seconds(one.age),
         plain(",".join(one.queues)),
-        f"(draining) {running}" if one.draining else running,
+        " ".join([*(f"({state})" for state in _states(one)), running]),
     )
+
+
+def _states(one: ExecutorView) -> list[str]:
+    return [name for name, on in (("draining", one.draining), ("overloaded", one.overloaded)) if on]

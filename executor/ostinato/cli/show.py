@@ -53,6 +53,7 @@ def _facts(job: JobStatus, result: object) -> list[tuple[str, str]]:
         ("schedule", f"{plain(job.schedule)}, tick {local(job.tick)}" if job.schedule else ""),
         ("posted", local(job.posted_at)),
         ("due", local(job.run_at) if job.state == "scheduled" else ""),
+        ("deadline", local(job.deadline) + ("  missed" if job.missed else "") if job.deadline else ""),
         ("started", local(job.started_at)),
         ("ended", local(job.ended_at)),
         ("progress", f"{progress.done:g} of {progress.total or '?'} {plain(progress.message)}" if progress else ""),

@@ -52,12 +52,17 @@ local function best_of(lines)
   return best
 end
 
+local function may_start(lane)
+  return fits(lane) and free_at(lane) <= NOW
+end
+
 local function start(id, want)
   local job = look_whole(id)
   enter(job, 'running', {
     token = tonumber(job.token or 0) + 1, attempt = tonumber(job.attempt or 0) + 1,
     owner = want.owner, lease = NOW + want.lease, started = NOW,
   })
+  count_start(job)
   return row_of(job)
 end
 
@@ -66,12 +71,12 @@ local function choose(lanes, want)
   local portion = math.max(1, math.min(want.count, math.ceil(2 * want.count / math.max(#lanes, 1))))
   for _, lane in ipairs(lanes) do
     local line = {lane = lane, heads = {}, at = 0, portion = portion, full = true}
-    if fits(lane) and advance(line) then lines[#lines + 1] = line end
+    if may_start(lane) and advance(line) then lines[#lines + 1] = line end
   end
   while #rows < want.count and #lines > 0 do
     local at = best_of(lines)
     local line = lines[at]
-    local may = fits(line.lane)
+    local may = may_start(line.lane)
     if may and line.lane.slots > slots then break end -- the free slots are kept for it: else lighter ones would starve it
     if may then
       slots = slots - line.lane.slots

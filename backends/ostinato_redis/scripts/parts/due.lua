@@ -31,7 +31,9 @@ local function pass_time()
   return expired
 end
 
-local function next_start()
+-- When something can start that cannot now: in these lanes, or what is scheduled.
+local function next_start(lanes)
   local id = call('ZRANGE', T .. 'scheduled', 0, 0)[1]
-  return id and tonumber(call('HGET', job_key(id), 'run_at')) or false
+  local scheduled, held = id and tonumber(call('HGET', job_key(id), 'run_at')), held_until(lanes)
+  return scheduled and held and math.min(scheduled, held) or scheduled or held or false
 end

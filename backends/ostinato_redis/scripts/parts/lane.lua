@@ -3,6 +3,7 @@
 -- Changes of numbers, and of indexes that are not read again, are gathered and written by `settle`, at the end
 -- of the same script: many jobs at once are a few commands then.
 
+local UNBOUNDED = {['queue:'] = true, ['task:'] = true, ['key:'] = true}
 local described, limited, used = {}, {}, {}
 local counted, held, indexed, abandoned = {}, {}, {}, {}
 
@@ -50,22 +51,26 @@ local function used_of(name)
   if not used[name] then
     used[name] = tonumber(call('HGET', T .. 'used', name) or 0)
   end
-  return used[name]
+  return used[name] + (held[name] or 0)
 end
 
--- Whether one more job of the lane may run. Only a queue is unlimited unless set.
+-- As `ostinato.storage.unbounded`.
+local function unbounded(name)
+  return UNBOUNDED[string.match(name, '^%l+:')]
+end
+
+-- Whether one more job of the lane may run.
 local function fits(lane)
   for name, units in pairs(lane.holds) do
     local limit = limit_of(name)
     if limit and used_of(name) + units > limit then return false end
-    if not limit and name ~= 'queue:' .. lane.queue then return false end
+    if not limit and not unbounded(name) then return false end
   end
   return true
 end
 
 local function hold(digest, sign)
   for name, units in pairs(lane_of(digest).holds) do
-    used[name] = used_of(name) + sign * units
     held[name] = (held[name] or 0) + sign * units
     if sign < 0 and limit_of(name) then tell('ready') end -- others may have waited for it
   end

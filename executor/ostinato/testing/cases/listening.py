@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from threading import Thread
 
 from ostinato.model import SECOND, Channel
-from ostinato.storage import Ask, Listener, Store
+from ostinato.storage import Ask, Entry, Listener, Store
 from ostinato.testing.clock import FakeClock
 from ostinato.testing.samples import LEASE, claim_one, finish, info, job, jobs, want
 from ostinato.testing.setting import OpenStore, Setting
@@ -87,6 +87,11 @@ class ListeningCases(Setting):
         other = open_store()
         with listening(store, "orders") as listener:
             assert heard_during(listener, lambda: other.renew(info("e1"), [], LEASE)) == {"orders"}
+
+    def test_hears_that_an_entry_was_written(self, store: Store, open_store: OpenStore) -> None:
+        other = open_store()
+        with listening(store, "orders") as listener:
+            assert heard_during(listener, lambda: other.keep([Entry("s", "a", "1")])) == {"orders"}
 
     def test_hears_no_further_sign_of_life(self, store: Store, open_store: OpenStore) -> None:
         other = open_store()

@@ -1,0 +1,1 @@
+return answer(call('HGETALL', T .. 'ticks'))
