@@ -9,7 +9,7 @@ import ostinato
 
 NAMES = """
 AlreadyPosted ArgumentError Backoff Cancel ConfigError Event Interrupted Job JobCancelled JobEnded JobExpired JobFailed
-JobNotFound Keep LogUnavailable OstinatoError PayloadError Retry Snooze StoreUnavailable TaskError
+JobNotFound Keep LogUnavailable OstinatoError PayloadError ResourceError Retry Snooze StoreUnavailable TaskError
 TaskExecutor Unique current_job task
 """
 DEAR = ("sqlalchemy", "structlog", "obstore", "rich", "click", "asyncio", "croniter", "pluggy", "psutil")

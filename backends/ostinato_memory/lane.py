@@ -131,6 +131,10 @@ class Rates:
         times = [self._free_at(name, now) for name, _ in lane.holds if name in self._rates] if self._rates else []
         return max((at for at in times if at > now), default=None)
 
+    def paces(self, now: int) -> dict[str, int]:
+        """The rates that let no job start now, and when they will."""
+        return {name: at for name in self._rates if (at := self._free_at(name, now)) > now}
+
     def _free_at(self, name: str, now: int) -> int:
         rate, starts = self._rates[name], self._starts[name]
         while starts and starts[0] <= now - rate.per:

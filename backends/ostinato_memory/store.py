@@ -113,6 +113,11 @@ class MemoryStore:
         with self._lock:
             return self._ledger.rates.all()
 
+    def paces(self) -> dict[str, int]:
+        """See `ostinato.storage.TellsPaces`."""
+        with self._lock:
+            return self._ledger.rates.paces(self.now())
+
     def keep(self, entries: Sequence[Entry]) -> list[bool]:
         with self._lock:
             return [self._keep(entry) for entry in entries]

@@ -7,19 +7,21 @@ counter that is kept could leak with a crash.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from sqlalchemy import bindparam, delete, func, select
 
 from ostinato.storage import Rate, unbounded
 from ostinato_sql.database import Database
-from ostinato_sql.link import Link
+from ostinato_sql.link import Link, Values
 from ostinato_sql.rows import Lane, read_lanes
 from ostinato_sql.statement import Keyed, Statement
 from ostinato_sql.tables import is_running, jobs, limits, starts
 
-_LIMITS = Statement(select(limits.c.name, limits.c.capacity, limits.c.starts, limits.c.per))
+_WHOLE = select(limits.c.name, limits.c.capacity, limits.c.starts, limits.c.per)
+_LIMITS = Statement(_WHOLE)
+_LIMITS_OF = Keyed(lambda keys: _WHOLE.where(limits.c.name.in_(keys)))
 _LOCK = Keyed(
     lambda keys: select(limits.c.name).where(limits.c.name.in_(keys)).order_by(limits.c.name).with_for_update()
 )
@@ -37,7 +39,10 @@ _FORGET = Statement(
 
 def read(link: Link) -> tuple[dict[str, int], dict[str, Rate]]:
     """All capacities and rates."""
-    found = link.all(_LIMITS)
+    return _sorted_out(link.all(_LIMITS))
+
+
+def _sorted_out(found: Sequence[Values]) -> tuple[dict[str, int], dict[str, Rate]]:
     return (
         {name: capacity for name, capacity, _, _ in found if capacity is not None},
         {name: Rate(count, per) for name, _, count, per in found if count is not None},
@@ -83,26 +88,38 @@ class Pace:
         return free if free > self.now else None
 
 
+def _paces(link: Link, rates: Mapping[str, Rate], now: int) -> dict[str, Pace]:
+    """The rates of these names, with the starts that they count."""
+    found = {name: Pace(rates[name], now) for name in sorted(rates)}
+    for name, at, number in link.among(_STARTS, found):
+        pace = found[name]
+        if at > now - pace.rate.per:
+            pace.at += [at] * number
+    return found
+
+
+def paces(link: Link, now: int) -> dict[str, int]:
+    """The rates that let no job start now, and when they will."""
+    found = _paces(link, read(link)[1], now)
+    return {name: at for name, pace in found.items() if (at := pace.free_at()) is not None}
+
+
 class Room:
     """What the capacities and rates leave for jobs of these lanes."""
 
     def __init__(self, link: Link, database: Database, lanes: Iterable[Lane], now: int) -> None:
-        self._free, rates = read(link)
         names = {name for lane in lanes for name in demands(lane)}
-        self._paces = {name: Pace(rates[name], now) for name in sorted(names & rates.keys())}
-        counted = names & self._free.keys()
-        if not counted and not self._paces:
+        self._paces: dict[str, Pace] = {}
+        self._free, rates = _sorted_out(link.among(_LIMITS_OF, sorted(names)))
+        if not self._free and not rates:
             return  # nothing that these jobs hold is counted: spare the count
-        link.among(_LOCK, sorted({*counted, *self._paces}))  # so that two claims do not give the same
-        running: dict[int, int] = dict(link.all(_USED)) if counted else {}
+        link.among(_LOCK, sorted({*self._free, *rates}))  # so that two claims do not give the same
+        running: dict[int, int] = dict(link.all(_USED)) if self._free else {}
         for key, lane in read_lanes(link, database.lanes, running).items():
             for name, units in demands(lane).items():
                 if name in self._free:
                     self._free[name] -= units * running[key]
-        for name, at, number in link.among(_STARTS, self._paces):
-            pace = self._paces[name]
-            if at > now - pace.rate.per:
-                pace.at += [at] * number
+        self._paces = _paces(link, rates, now)
 
     def copy(self) -> Room:
         twin = Room.__new__(Room)

@@ -152,6 +152,11 @@ class SqlStore:
         with self._database.read() as link:
             return capacity.read(link)[1]
 
+    def paces(self) -> dict[str, int]:
+        """See `ostinato.storage.TellsPaces`."""
+        with self._database.read() as link:
+            return capacity.paces(link, self.now())
+
     def keep(self, entries: Sequence[Entry]) -> list[bool]:
         if not entries:
             return []

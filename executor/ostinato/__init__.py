@@ -18,6 +18,7 @@ from ostinato.errors import (
     LogUnavailable,
     OstinatoError,
     PayloadError,
+    ResourceError,
     StoreUnavailable,
     TaskError,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "LogUnavailable",
     "OstinatoError",
     "PayloadError",
+    "ResourceError",
     "Retry",
     "Snooze",
     "StoreUnavailable",

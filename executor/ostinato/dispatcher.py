@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ostinato import clock
 from ostinato.errors import StoreError
+from ostinato.keys import Keys
 from ostinato.load import Load
 from ostinato.model import DUE, SECOND, Job, Outcome, Rise, Row
 from ostinato.patience import Patience
@@ -55,6 +56,7 @@ class Dispatcher:
     def __init__(
         self,
         store: Store,
+        keys: Keys,
         ear: Listener,
         executor_id: str,
         want: Want,
@@ -76,6 +78,7 @@ class Dispatcher:
         hears_due: Callable[[], bool],
     ) -> None:
         self._store = store
+        self._keys = keys
         self._ear = ear
         self._executor_id = executor_id
         self._want = want
@@ -126,6 +129,7 @@ class Dispatcher:
         """Post; and if there is room, and the store can, claim in the same write and begin at once,
         without a way through the dispatcher's thread."""
         store = self._store
+        self._keys.declare(jobs)
         reserved = self._reserve(sum(job.slots for job in jobs)) if isinstance(store, PostsAndClaims) else 0
         if not reserved or not isinstance(store, PostsAndClaims):
             posted = store.post(jobs)

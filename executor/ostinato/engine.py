@@ -26,6 +26,7 @@ from ostinato.errors import StoreError
 from ostinato.events import Events
 from ostinato.ids import new_id
 from ostinato.keeper import Keeper
+from ostinato.keys import Keys
 from ostinato.lifecycle import lost
 from ostinato.load import Load
 from ostinato.logs import Spool, close_log, log_name
@@ -48,7 +49,14 @@ class Engine:
     """Everything that runs between start and stop. Its executor id is new each time."""
 
     def __init__(
-        self, config: Config, store: Store, log_store: LogStore, spool: str, events: Events, endings: Endings
+        self,
+        config: Config,
+        store: Store,
+        log_store: LogStore,
+        spool: str,
+        events: Events,
+        endings: Endings,
+        keys: Keys,
     ) -> None:
         self.id = new_id()
         self._config = config
@@ -61,14 +69,15 @@ class Engine:
         self._bounds = Bounds(head=config.max_log // 2, tail=config.max_log // 2)
         self._ear = store.listen(frozenset({"ready", "orders"}))
         self._runners = Runners(self._make_runner)
-        self.ticker = Ticker(store, config.rise)
+        self.ticker = Ticker(store, config.rise, keys)
         self._load = Load(config.marks, changed=lambda: self._keeper.hurry())
-        self._settler = Settler(store, self._settled, self._refused, self._quiet, self.ticker.followers)
+        self._settler = Settler(store, keys, self._settled, self._refused, self._quiet, self.ticker.followers)
         self._uploader = Uploader(
             log_store, store.note, self._spool, self._uploaded, running=self._running_logs, bounds=self._bounds
         )
         self.dispatcher = Dispatcher(
             store,
+            keys,
             self._ear,
             self.id,
             Want(tasks={}, queues=config.queues, capacity=config.slots, lease=config.lease),

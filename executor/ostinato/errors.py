@@ -7,7 +7,8 @@
     ├── PostError                             a job was refused; nothing was stored
     │   ├── ArgumentError  (TypeError)        arguments do not fit the task's signature
     │   ├── PayloadError   (ValueError)       a value cannot be stored, or is too large
-    │   └── AlreadyPosted  (ValueError)       another job holds the unique key
+    │   ├── AlreadyPosted  (ValueError)       another job holds the unique key
+    │   └── ResourceError  (ValueError)       no such resource, or not so many units of it
     ├── StoreError
     │   ├── StoreUnavailable (ConnectionError) the store cannot be reached or used now
     │   └── StoreCorrupt   (ValueError)       what the store holds cannot be read
@@ -68,6 +69,26 @@ class AlreadyPosted(PostError, ValueError):
         )
         self.key = key
         self.job_id = job_id
+
+
+class ResourceError(PostError, ValueError):
+    """The job needs a resource that nobody declared, or more units than it has.
+
+    Attributes: ``resource``, ``units`` (needed), ``declared`` (None: it is not declared).
+    """
+
+    def __init__(self, resource: str, units: int, declared: int | None, known: str = "") -> None:
+        if declared is None:
+            what = f"is needed, but nobody has declared it. {known}".rstrip()
+        else:
+            what = f"has {declared} units, but the job needs {units} of them at once."
+        super().__init__(
+            f"Resource {resource!r} {what} Nothing was posted. Declare how many there are: "
+            f"executor.resource({resource!r}, {units}) or `ostinato resources set {resource} {units}`."
+        )
+        self.resource = resource
+        self.units = units
+        self.declared = declared
 
 
 class StoreError(OstinatoError):

@@ -11,10 +11,12 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, get_args, overload
 
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from ostinato import config, loading
 from ostinato.book import Book
+from ostinato.capacities import Capacities, Limit, RateText, Resource, named
 from ostinato.current import as_jobs, check_runner, check_size
 from ostinato.deadlines import missed_first_at
 from ostinato.endings import Endings
@@ -23,6 +25,7 @@ from ostinato.errors import ConfigError, JobNotFound, NotRunning
 from ostinato.events import Events, L, Listener
 from ostinato.handle import Access, JobHandle
 from ostinato.ids import VALID, new_ids
+from ostinato.keys import Keys
 from ostinato.model import SECOND, CatchUp, Event, ExecutorInfo, Job, Keep, Overlap, State
 from ostinato.names import suggest
 from ostinato.options import Placement, PostOptions
@@ -91,6 +94,8 @@ class TaskExecutor:
         self._store = open_store(self._config.url)
         self._log_store = open_log_store(self._places.log_store)
         self._endings = Endings(self._store)
+        self._keys = Keys(self._store)
+        self._capacities = Capacities(self._store)
         self._engine: Engine | None = None
         self._stopping: Engine | None = None
         self._stopper = 0
@@ -119,8 +124,9 @@ class TaskExecutor:
         Works from any thread, before and after `start`. When it returns the job is as safe as the
         store can make it; with a ``session`` (a SQLAlchemy Session or Connection on the store's own
         database), when that is committed. Raises ConfigError for a wrong option or session,
-        PayloadError for a payload over the limit, AlreadyPosted if a unique key says so,
-        StoreUnavailable if the store does not answer; nothing is stored then.
+        PayloadError for a payload over the limit, ResourceError for a resource that nobody declared
+        or that has too few units, AlreadyPosted if a unique key says so, StoreUnavailable if the
+        store does not answer; nothing is stored then.
         """
         placed = self._placed(job, options)
         handles = [JobHandle(self._access, answer.id) for answer in self._post(placed, session)]
@@ -138,12 +144,16 @@ class TaskExecutor:
         for one in placed:
             if one.policy.runner != "subprocess" or one.kind == "event":
                 check_runner(one)
+        self._capacities.check(placed)
         return placed
 
     def _post(self, placed: Sequence[Job], session: object) -> list[Posted]:
         engine = self._engine
+        if session is None and engine is not None:
+            return engine.dispatcher.post(placed)
+        self._keys.declare(placed)
         if session is None:
-            return self._store.post(placed) if engine is None else engine.dispatcher.post(placed)
+            return self._store.post(placed)
         if not isinstance(self._store, PostsWithin):
             raise ConfigError(
                 f"{masked(self._config.url)} cannot take jobs within a transaction of a session. Keep jobs in the "
@@ -201,7 +211,8 @@ class TaskExecutor:
         ``after`` each success of another schedule. ``options`` are those of `post`.
 
         To say the same again changes nothing, so that every process may say it when it starts.
-        Raises ConfigError if another schedule has this name (unless ``replace``), or for anything wrong.
+        Raises ConfigError if another schedule has this name (unless ``replace``), or for anything wrong,
+        and ResourceError as `post` does.
         """
         self._open()
         now = self._store.now()
@@ -222,6 +233,7 @@ class TaskExecutor:
             anchor=now,
         )
         check_runner(made.job)
+        self._capacities.check([made.job])
         Book(self._store).add(made, replacing=replace)
         self._schedules_changed()
         return self._schedule(name)
@@ -247,7 +259,13 @@ class TaskExecutor:
         with self._lock:
             if self._engine is None:
                 engine = Engine(
-                    self._config, self._store, self._log_store, self._places.spool, self._events, self._endings
+                    self._config,
+                    self._store,
+                    self._log_store,
+                    self._places.spool,
+                    self._events,
+                    self._endings,
+                    self._keys,
                 )
                 engine.start()
                 self._engine = engine
@@ -411,6 +429,48 @@ class TaskExecutor:
         """The waiting jobs that no living executor can run, and why: an unknown task or version, a
         queue that nobody serves, more slots than anyone has."""
         return stranded(self.count(), self.executors())
+
+    # limits
+
+    def limit(
+        self,
+        *,
+        queue: str | None = None,
+        task: str | None = None,
+        key: str | None = None,
+        concurrency: int | UnsetType | None = UNSET,
+        rate: RateText | UnsetType | None = UNSET,
+    ) -> None:
+        """Bound a queue, task or key in the whole cluster: ``concurrency`` jobs at a time, ``rate`` starts
+        within any stretch of time (``"100/1m"`` or ``(100, timedelta(minutes=1))``). None removes a bound, what
+        is not given stays. What runs goes on. Raises ConfigError."""
+        self._limiting().limit(named(queue=queue, task=task, key=key), concurrency, rate)
+
+    def pause(self, *, queue: str | None = None, task: str | None = None, resource: str | None = None) -> bool:
+        """Start no more jobs of a queue or task, or none that hold a resource: it is out of service. What
+        runs goes on. False if it was so before. Raises ConfigError."""
+        return self._limiting().pause(named(queue=queue, task=task, resource=resource))
+
+    def resume(self, *, queue: str | None = None, task: str | None = None, resource: str | None = None) -> bool:
+        """Undo `pause`: the limit or units of before are back. False if it was not paused. Raises ConfigError."""
+        return self._limiting().resume(named(queue=queue, task=task, resource=resource))
+
+    def limits(self) -> list[Limit]:
+        """All queues, tasks and keys that are bounded or paused."""
+        return self._limiting().limits()
+
+    def resource(self, name: str, units: int | None) -> None:
+        """Declare a named resource, of which so many ``units`` can be held at a time (1: exclusively), or
+        change their number; None removes it. Raises ConfigError."""
+        self._limiting().resource(name, units)
+
+    def resources(self) -> list[Resource]:
+        """All resources, with what is held of them by which jobs."""
+        return self._limiting().resources()
+
+    def _limiting(self) -> Capacities:
+        self._open()
+        return self._capacities
 
     # opening
 

@@ -22,6 +22,7 @@ from ostinato.errors import (
     NotRunning,
     StoreUnavailable,
 )
+from ostinato.explain import Explanation, explain, look
 from ostinato.logs import log_name
 from ostinato.model import FINAL, Attempt, Event, Row
 from ostinato.reader import Place
@@ -70,6 +71,11 @@ class JobHandle:
         store = self._access.store
         now = 0 if row.job.deadline is None or row.state in FINAL else store.now()
         return job_status(row, store.attempts([self.id]), now)
+
+    def explain(self) -> Explanation:
+        """Why the job is where it is: every reason, with the names of what it waits for, and what would
+        help. ``str()`` of it is for people. Raises JobNotFound."""
+        return explain(look(self._access.store, self._row()))
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the job has ended; False if it has not within ``timeout`` seconds."""

@@ -71,6 +71,7 @@ class Policy(Struct, frozen=True, omit_defaults=True):
     cpu: int | None = None
     files: int | None = None
     nice: int | None = None
+    per_key: int | None = None
 
 
 class Rise(Struct, frozen=True, omit_defaults=True):

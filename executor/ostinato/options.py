@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any, TypedDict
 
 import msgspec
@@ -15,6 +16,7 @@ from ostinato.units import Duration, Size, instant, micros, size
 
 RUNNERS = ("subprocess", "pool", "thread", "asyncio")
 MAX_KEY = 255
+MAX_UNITS = 1_000_000
 
 
 class PolicyOptions(TypedDict, total=False):
@@ -32,6 +34,7 @@ class PolicyOptions(TypedDict, total=False):
     cpu: Duration | None
     files: int | None
     nice: int | None
+    per_key: int | None
 
 
 class PostOptions(PolicyOptions, total=False):
@@ -40,6 +43,8 @@ class PostOptions(PolicyOptions, total=False):
     queue: str
     priority: str | int
     slots: int
+    resources: Mapping[str, int]
+    key: str | None
     front: bool
     delay: Duration
     run_at: datetime
@@ -116,6 +121,7 @@ _POLICY: dict[str, Callable[[Any, str], Any]] = {
     "cpu": _optional(_some(micros)),
     "files": _optional(_whole(8, 1_000_000_000)),
     "nice": _optional(_whole(0, 19)),
+    "per_key": _optional(_whole(1, MAX_UNITS)),
 }
 
 
@@ -140,13 +146,32 @@ def _unique(value: Any, name: str) -> Unique | None:
     return rule
 
 
+Holds = tuple[tuple[str, int], ...]
+
+
+def _resources(value: Any, name: str) -> Holds:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f'{name}={value!r}: give units by name, such as {{"gpu": 1}}.')
+    units = _whole(1, MAX_UNITS)
+    return tuple(
+        (f"resource:{check_name('resource', one)}", units(value[one], f"{name}[{one!r}]"))
+        for one in sorted(value, key=str)
+    )
+
+
+def _key(value: Any, name: str) -> Holds:
+    return () if value is None else ((f"key:{check_name('key', value)}", 1),)
+
+
 _PLACE: dict[str, Callable[[Any, str], Any]] = {
     "queue": lambda value, name: check_name("queue", value),
     "priority": priority,
-    "slots": _whole(1, 1_000_000),
+    "slots": _whole(1, MAX_UNITS),
+    "resources": _resources,
 }
 _POST: dict[str, Callable[[Any, str], Any]] = {
     **_PLACE,
+    "key": _key,
     "front": lambda value, name: bool(value),
     "unique": _unique,
     "tags": _tags,
@@ -159,7 +184,10 @@ POST_OPTIONS = frozenset(_POLICY) | frozenset(_POST) | frozenset(_WHEN)
 
 def task_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of `Job` that a task's options set. Raises ConfigError."""
-    return _fields(options, _PLACE, Policy(), TASK_OPTIONS)
+    fields = _fields(options, _PLACE, Policy(), TASK_OPTIONS)
+    if "resources" in fields:
+        fields["holds"] = fields.pop("resources")
+    return fields
 
 
 def _fields(
@@ -185,6 +213,13 @@ class Placement:
         self._rise = rise
         self._fields = _fields(options, _POST, Policy(), POST_OPTIONS)
         del self._fields["policy"]
+        self._holds: dict[str, Holds] = {
+            prefix: self._fields.pop(name)
+            for name, prefix in (("resources", "resource:"), ("key", "key:"))
+            if name in self._fields
+        }
+        if options.get("per_key") is not None and not options.get("key"):
+            raise ConfigError('per_key= bounds the jobs of one key: give key="customer-7" or so too.')
         self._policy = {name: check(options[name], name) for name, check in _POLICY.items() if name in options}
         self._merged: dict[Policy, Policy] = {}
         self._when(options, now)
@@ -210,6 +245,9 @@ class Placement:
 
     def apply(self, job: Job, job_id: str) -> Job:
         """The job as it will be stored."""
+        if self._holds:
+            kept = (hold for hold in job.holds if not hold[0].startswith(tuple(self._holds)))
+            job = msgspec.structs.replace(job, holds=(*kept, *chain.from_iterable(self._holds.values())))
         fields = self._fields
         if self._policy:
             merged = self._merged.get(job.policy)

@@ -16,6 +16,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from ostinato.errors import StoreError
+from ostinato.keys import Keys
 from ostinato.lifecycle import decide, unstorable
 from ostinato.model import End, Fence, Job, Outcome, Row
 from ostinato.patience import Patience
@@ -38,12 +39,14 @@ class Settler:
     def __init__(
         self,
         store: Store,
+        keys: Keys,
         settled: Callable[[list[Ended]], None],
         refused: Callable[[list[tuple[Row, Outcome]]], None],
         quiet: Callable[[], None],
         followers: Callable[[Row, End], tuple[Job, ...]] = lambda row, end: (),
     ) -> None:
         self._store = store
+        self._keys = keys
         self._on_settled = settled
         self._on_refused = refused
         self._on_quiet = quiet
@@ -106,6 +109,9 @@ class Settler:
     def _settle(self, batch: list[tuple[Row, Outcome]]) -> None:
         now = self._patiently(self._store.now)
         ended = [(row, outcome, self._followed(row, _decided(row, outcome, now))) for row, outcome in batch]
+        posts = [job for _, _, end in ended for job in end.posts]
+        if posts:
+            self._patiently(partial(self._keys.declare, posts))
         accepted = self._finish([(row.fence, end) for row, _, end in ended])
         self._on_settled([one for one, ok in zip(ended, accepted, strict=True) if ok])
         refused = [(row, outcome) for (row, outcome, _), ok in zip(ended, accepted, strict=True) if not ok]

@@ -362,6 +362,14 @@ class PostsWithin(Protocol):
         the session is not one on the store's own database."""
 
 
+@runtime_checkable
+class TellsPaces(Protocol):
+    """Optional, for who wants to know why a job waits."""
+
+    def paces(self) -> dict[str, int]:
+        """The rates that let no job start now, each with the time when it lets the next one."""
+
+
 class Migration(Struct, frozen=True):
     """How a store comes from one version of its schema (None: it has none yet) to another: by these
     statements, in this order."""

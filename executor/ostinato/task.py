@@ -45,6 +45,7 @@ class TaskOptions(PolicyOptions, total=False):
     queue: str
     priority: str | int
     slots: int
+    resources: Mapping[str, int]
 
 
 class Task(Generic[P, R]):

@@ -21,6 +21,7 @@ from ostinato import clock
 from ostinato.book import Book, Page, follower_for, job_for, tag_of
 from ostinato.errors import StoreError
 from ostinato.ids import new_id
+from ostinato.keys import Keys
 from ostinato.model import SECOND, End, Job, Rise, Row, Schedule, State
 from ostinato.options import rising
 from ostinato.patience import Patience
@@ -39,9 +40,10 @@ ACTIVE: tuple[State, ...] = ("scheduled", "ready", "blocked", "waiting", "runnin
 class Ticker:
     """A thread that keeps the schedules of one store."""
 
-    def __init__(self, store: Store, rise: Rise = Rise()) -> None:  # noqa: B008 - frozen
+    def __init__(self, store: Store, rise: Rise = Rise(), keys: Keys | None = None) -> None:  # noqa: B008 - frozen
         self._store = store
         self._rise = rise
+        self._keys = keys or Keys(store)
         self._book = Book(store)
         self._pages: Mapping[str, Page] = {}
         self._done: dict[str, int] = {}
@@ -146,6 +148,7 @@ class Ticker:
         active = [] if schedule.overlap == "allow" else self._active(schedule)
         verdict = admit(schedule, len(active), made_up=made_up)
         jobs = [] if verdict == "skip" else [rising(job_for(schedule, tick, new_id()), self._store.now(), self._rise)]
+        self._keys.declare(jobs)
         first = self._store.tick(schedule.name, tick, jobs)
         if first and verdict == "skip":
             log.warning("schedule %s: the run before has not ended, so this one is left out", schedule.name)

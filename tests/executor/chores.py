@@ -370,3 +370,14 @@ def gate_and_fail(started: str, go: str) -> None:
 @task
 def post_reminder() -> None:
     current_job().post(Job.event("from a job"))
+
+
+@task(per_key=1)
+def alone(ledger: str, number: int) -> None:
+    note(ledger, f"begin {number}")
+    note(ledger, f"end {number}")
+
+
+@task
+def follow_keyed(at_once: bool) -> None:
+    current_job().post(add.job(1), key="c7", per_key=2, at_once=at_once)

@@ -42,7 +42,8 @@ def test_a_wrong_value_is_one_clear_error_that_names_the_option(option, value):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "meant"), [("pirority", "priority"), ("time_out", "timeout"), ("Queue", "queue"), ("retries", "tags")]
+    ("wrong", "meant"),
+    [("pirority", "priority"), ("time_out", "timeout"), ("Queue", "queue"), ("zzz", "tags")],
 )
 def test_an_unknown_option_is_answered_with_the_closest_or_all(wrong, meant):
     with pytest.raises(ConfigError, match=meant):

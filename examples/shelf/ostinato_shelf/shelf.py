@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ostinato.errors import AlreadyPosted
 from ostinato.model import FINAL, HIGH, Attempt, Channel, ExecutorInfo, Fence, Job, Row
-from ostinato.storage import Posted, Record, Want, holds_key, matches
+from ostinato.storage import Entry, Posted, Rate, Record, Want, holds_key, matches, unbounded
 
 
 class Book(Struct):
@@ -34,7 +34,10 @@ class Shelf(Struct):
     books: dict[str, Book] = {}
     executors: dict[str, ExecutorInfo] = {}
     capacities: dict[str, int] = {}
-    ticks: set[tuple[str, int]] = set()
+    rates: dict[str, Rate] = {}
+    starts: dict[str, list[int]] = {}
+    ticks: dict[str, int] = {}
+    entries: dict[str, dict[str, Entry]] = {}
     holders: dict[str, str] = {}
     news: dict[Channel, int] = {}
     posted: int = 0
@@ -109,27 +112,58 @@ class Shelf(Struct):
                 book.change(state="ready")
         return expired
 
-    def choose(self, want: Want) -> list[Book]:
+    def choose(self, want: Want, now: int) -> list[Book]:
         """The jobs to start, best first."""
         used = sum((units_of(book.row.job) for book in self.running()), Counter[str]())
         slots, chosen = want.slots, list[Book]()
         ready = [book for book in self.books.values() if book.row.state == "ready" and suits(book.row.job, want)]
         for book in sorted(ready, key=lambda book: (-book.row.priority, book.place)):
             job = book.row.job
-            if len(chosen) == want.count or not self._fits(units_of(job), used, f"queue:{job.queue}"):
+            if len(chosen) == want.count or not self._fits(units_of(job), used) or self.held_until(job, now):
                 continue
             if job.slots > slots:  # what is free is kept for it, else light jobs would starve it
                 break
             slots -= job.slots
             used += units_of(job)
             chosen.append(book)
+            for name in units_of(job).keys() & self.rates.keys():
+                self.starts.setdefault(name, []).append(now)
         return chosen
 
-    def _fits(self, units: Counter[str], used: Counter[str], queue: str) -> bool:
+    def _fits(self, units: Counter[str], used: Counter[str]) -> bool:
         return all(
-            used[name] + count <= self.capacities.get(name, float("inf") if name == queue else 0)
+            used[name] + count <= self.capacities.get(name, float("inf") if unbounded(name) else 0)
             for name, count in units.items()
         )
+
+    def held_until(self, job: Job, now: int) -> int | None:
+        """When the rates let the job start; None: now."""
+        times = []
+        for name in units_of(job).keys() & self.rates.keys():
+            rate = self.rates[name]
+            starts = self.starts[name] = [at for at in self.starts.get(name, []) if at > now - rate.per]
+            if len(starts) >= rate.count:
+                times.append(starts[-rate.count] + rate.per if rate.count else now + rate.per)
+        return max(times, default=None)
+
+    def held_back(self, want: Want, now: int) -> list[int]:
+        """When the rates let go of each job that they hold back from this executor."""
+        ready = [book.row.job for book in self.books.values() if book.row.state == "ready"]
+        return [at for job in ready if suits(job, want) and (at := self.held_until(job, now)) is not None]
+
+    # beside the jobs
+
+    def keep(self, entry: Entry) -> bool:
+        """Write it, if nobody has written it since it was read."""
+        kept = self.entries.setdefault(entry.kind, {})
+        known = kept.get(entry.name)
+        if entry.version != (known.version if known else 0):
+            return False
+        kept.pop(entry.name, None)
+        if entry.value is not None:
+            kept[entry.name] = replace(entry, version=entry.version + 1)
+        self.tell("orders")
+        return True
 
 
 def new_row(job: Job, now: int) -> Row:
@@ -144,7 +178,7 @@ def new_row(job: Job, now: int) -> Row:
 
 
 def units_of(job: Job) -> Counter[str]:
-    units = Counter({f"queue:{job.queue}": 1})
+    units = Counter({f"queue:{job.queue}": 1, f"task:{job.task}": 1})
     for name, count in job.holds:
         units[name] += count
     return units

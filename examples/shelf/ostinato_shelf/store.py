@@ -16,14 +16,17 @@ from msgspec.structs import replace
 from ostinato.errors import StoreUnavailable
 from ostinato.model import FINAL, SECOND, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State
 from ostinato.storage import (
+    NO_RATES,
     Ask,
     Changed,
     Claimed,
     Count,
+    Entry,
     JobQuery,
     Note,
     Page,
     Posted,
+    Rate,
     Record,
     Renewal,
     Rescue,
@@ -110,19 +113,40 @@ class ShelfStore:
 
     def tick(self, schedule: str, due: int, jobs: Sequence[Job]) -> bool:
         with self._shelf() as shelf:
-            if (schedule, due) in shelf.ticks:
+            known = shelf.ticks.get(schedule)
+            if known is not None and known >= due:
                 return False
-            shelf.ticks.add((schedule, due))
+            shelf.ticks[schedule] = due
             shelf.post(jobs, self.now())
             return True
 
-    def limit(self, capacities: Mapping[str, int | None]) -> None:
+    def ticks(self) -> dict[str, int]:
+        with self._shelf() as shelf:
+            return dict(shelf.ticks)
+
+    def limit(self, capacities: Mapping[str, int | None], rates: Mapping[str, Rate | None] = NO_RATES) -> None:
         with self._shelf() as shelf:
             for name, capacity in capacities.items():
                 shelf.capacities.pop(name, None)
                 if capacity is not None:
                     shelf.capacities[name] = capacity
+            for name, rate in rates.items():
+                shelf.rates.pop(name, None)
+                if rate is not None:
+                    shelf.rates[name] = rate
             shelf.tell("ready")
+
+    def rates(self) -> dict[str, Rate]:
+        with self._shelf() as shelf:
+            return dict(shelf.rates)
+
+    def keep(self, entries: Sequence[Entry]) -> list[bool]:
+        with self._shelf() as shelf:
+            return [shelf.keep(entry) for entry in entries]
+
+    def entries(self, kind: str) -> list[Entry]:
+        with self._shelf() as shelf:
+            return sorted(shelf.entries.get(kind, {}).values(), key=lambda entry: entry.name)
 
     def limits(self) -> dict[str, int]:
         with self._shelf() as shelf:
@@ -134,12 +158,13 @@ class ShelfStore:
         with self._shelf() as shelf:
             now = self.now()
             expired = shelf.pass_time(now)
-            chosen = shelf.choose(want)
+            chosen = shelf.choose(want, now)
             for book in chosen:
                 row = book.row
                 lease = {"executor_id": executor_id, "lease_until": now + want.lease, "started_at": now}
                 book.change(state="running", attempt=row.attempt + 1, token=row.token + 1, **lease)
             waiting = [book.row.run_at for book in shelf.books.values() if book.row.state == "scheduled"]
+            waiting += shelf.held_back(want, now)
             rows = [book.row for book in chosen]
             return Claimed(rows=rows, now=now, next_at=min(waiting, default=None), expired=expired)
 

@@ -42,6 +42,9 @@ class Post(click.Command):
 @click.option("--expires", metavar="DURATION", help="Give it up if nobody has started it by then.")
 @click.option("--front", is_flag=True, default=None, help="Before all others of its priority.")
 @click.option("--slots", type=int, help="What it costs of an executor.")
+@click.option("--resource", "resources", metavar="NAME=UNITS", multiple=True, help="Held while it runs, e.g. gpu=1.")
+@click.option("--key", help="Jobs of one key can be limited together: --per-key, or ostinato queues limit.")
+@click.option("--per-key", type=int, help="At most so many jobs of its key run at a time.")
 @click.option("--timeout", metavar="DURATION", help="Stop an attempt that runs longer.")
 @click.option("--max-attempts", type=int, help="How often it may fail.")
 @click.option("--tag", "tags", multiple=True, help="May be given several times.")
@@ -140,7 +143,16 @@ def _options(placement: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in placement.items() if value not in (None, ())}
     if str(given.get("priority", "")).lstrip("-").isdecimal():
         given["priority"] = int(given["priority"])
+    if "resources" in given:
+        given["resources"] = dict(_units(word) for word in given["resources"])
     return given
+
+
+def _units(word: str) -> tuple[str, int]:
+    name, _, units = word.rpartition("=")
+    if not name or not units.isdecimal():
+        raise click.UsageError(f"{word!r} is no resource with its units: write NAME=UNITS, such as gpu=1.")
+    return name, int(units)
 
 
 def _warn(executor: TaskExecutor, job: Job, queue: str | None) -> None:
