@@ -299,26 +299,23 @@ class Dispatcher:
                 self._on_orders()
 
     def _should_claim(self) -> bool:
-        if self._busy_until > time.monotonic():
+        if self._free <= 0 or self._busy_until > time.monotonic():
             return False
-        wanted = self._free > 0 and (self._dirty or time.monotonic() >= self._poll_at or self._is_due())
-        if not wanted and not self._load.why:
+        if not (self._dirty or time.monotonic() >= self._poll_at or self._is_due()):
             return False
         pause = self._load.pause()
         if pause > 0:
             self._busy_until = time.monotonic() + pause
-        return wanted and pause <= 0
+        return pause <= 0
 
     def _is_due(self) -> bool:
         return self._next_at is not None and self._next_at <= self._store.now()
 
     def _seconds(self) -> float:
         """How long nothing needs to be claimed, as far as is known."""
-        held = self._busy_until - time.monotonic()
-        if self._load.why and held > 0:
-            return held
         if self._free <= 0:
             return 3600.0
+        held = self._busy_until - time.monotonic()
         if self._dirty or held > 0:
             return max(0.0, held)
         seconds = self._poll_at - time.monotonic()

@@ -69,7 +69,7 @@ class Engine:
         self._bounds = Bounds(head=config.max_log // 2, tail=config.max_log // 2)
         self._ear = store.listen(frozenset({"ready", "orders"}))
         self._runners = Runners(self._make_runner)
-        self.ticker = Ticker(store, keys)
+        self.ticker = Ticker(store, config.rise, keys)
         self._load = Load(config.marks, changed=lambda: self._keeper.hurry())
         self._settler = Settler(store, keys, self._settled, self._refused, self._quiet, self.ticker.followers)
         self._uploader = Uploader(

@@ -61,12 +61,12 @@ class Load:
         self,
         marks: Marks,
         changed: Callable[[], None],
-        sample: Callable[[], Sample] = take_sample,
+        sample: Callable[[], Sample] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._marks = marks
         self._on_changed = changed
-        self._sample = sample
+        self._sample = sample or take_sample
         self._clock = clock
         self.watched = marks != Marks()
         self._over: frozenset[str] = frozenset()

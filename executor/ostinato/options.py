@@ -254,19 +254,18 @@ class Placement:
             if merged is None:
                 merged = self._merged[job.policy] = msgspec.structs.replace(job.policy, **self._policy)
             fields = {**fields, "policy": merged}
-        placed = msgspec.structs.replace(job, id=job_id, **fields)
-        promote_at = self._promote_at(placed)
-        return placed if promote_at is None else msgspec.structs.replace(placed, promote_at=promote_at)
+        return rising(msgspec.structs.replace(job, id=job_id, **fields), self._now, self._rise)
 
-    def _promote_at(self, job: Job) -> int | None:
-        """When the job becomes HIGH: near its deadline, or when it has waited too long."""
-        at = []
-        if job.deadline is not None:
-            lead = job.policy.deadline_lead
-            at.append(job.deadline - (self._rise.lead if lead is None else lead))
-        if self._rise.ageing is not None:
-            at.append(max(self._now, job.run_at) + self._rise.ageing)
-        return min(at, default=None)
+
+def rising(job: Job, now: int, rise: Rise) -> Job:
+    """The job, knowing when it becomes HIGH: near its deadline, or when it has waited too long."""
+    at = []
+    if job.deadline is not None:
+        lead = job.policy.deadline_lead
+        at.append(job.deadline - (rise.lead if lead is None else lead))
+    if rise.ageing is not None:
+        at.append(max(now, job.run_at) + rise.ageing)
+    return msgspec.structs.replace(job, promote_at=min(at)) if at else job
 
 
 def _from_now(value: Any, name: str, now: int) -> int:

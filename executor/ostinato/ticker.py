@@ -17,11 +17,13 @@ import threading
 import time
 from collections.abc import Mapping
 
+from ostinato import clock
 from ostinato.book import Book, Page, follower_for, job_for, tag_of
 from ostinato.errors import StoreError
 from ostinato.ids import new_id
 from ostinato.keys import Keys
-from ostinato.model import SECOND, End, Job, Row, Schedule, State
+from ostinato.model import SECOND, End, Job, Rise, Row, Schedule, State
+from ostinato.options import rising
 from ostinato.patience import Patience
 from ostinato.schedule import admit, missed, next_after
 from ostinato.storage import Ask, JobQuery, Store
@@ -38,8 +40,9 @@ ACTIVE: tuple[State, ...] = ("scheduled", "ready", "blocked", "waiting", "runnin
 class Ticker:
     """A thread that keeps the schedules of one store."""
 
-    def __init__(self, store: Store, keys: Keys | None = None) -> None:
+    def __init__(self, store: Store, rise: Rise = Rise(), keys: Keys | None = None) -> None:  # noqa: B008 - frozen
         self._store = store
+        self._rise = rise
         self._keys = keys or Keys(store)
         self._book = Book(store)
         self._pages: Mapping[str, Page] = {}
@@ -74,7 +77,9 @@ class Ticker:
             return ()
         tick = row.job.tick or 0
         after = [page.schedule for page in self._pages.values() if page.schedule.after == name]
-        return tuple(follower_for(one, tick, new_id()) for one in after if not one.paused)
+        return tuple(
+            rising(follower_for(one, tick, new_id()), clock.now(), self._rise) for one in after if not one.paused
+        )
 
     def completed(self, row: Row, at: int) -> None:
         """A job of a schedule has succeeded."""
@@ -142,7 +147,7 @@ class Ticker:
     def _tick(self, schedule: Schedule, tick: int, made_up: bool) -> None:
         active = [] if schedule.overlap == "allow" else self._active(schedule)
         verdict = admit(schedule, len(active), made_up=made_up)
-        jobs = [] if verdict == "skip" else [job_for(schedule, tick, new_id())]
+        jobs = [] if verdict == "skip" else [rising(job_for(schedule, tick, new_id()), self._store.now(), self._rise)]
         self._keys.declare(jobs)
         first = self._store.tick(schedule.name, tick, jobs)
         if first and verdict == "skip":

@@ -179,6 +179,17 @@ def test_ps(cli: Cli) -> None:
         assert "is gone; 1 job of it about to be rescued" in cli.run("ps").stdout
 
 
+def test_ps_tells_that_a_machine_is_too_busy(cli: Cli) -> None:
+    (cli.folder / "ostinato.toml").write_text("max_memory = 0.001")
+    with cli.working("app"):
+        cli.run("post", "app.add", "a=1")
+        seen = ""
+        while "(overloaded)" not in seen:
+            seen = cli.run("ps").stdout
+        assert "takes no jobs, its machine is busy: memory" in seen
+        assert cli.json("ps")["executors"][0]["overloaded"].endswith("(mark 0%)")
+
+
 def test_work_drains_at_the_first_signal(cli: Cli) -> None:
     fifo = cli.fifo()
     job = cli.post("app.hold", f"fifo={fifo}")

@@ -111,7 +111,7 @@ def test_verdicts_are_documented_with_their_parameters() -> None:
 
 
 def test_makers_of_jobs_are_documented_with_their_parameters() -> None:
-    wanted = {signature(name, getattr(ostinato.Job, name)) for name in ("script", "command")}
+    wanted = {signature(name, getattr(ostinato.Job, name)) for name in ("script", "command", "event")}
     assert once(named(section(REFERENCE / "api.md", "Job"))) == wanted
 
 

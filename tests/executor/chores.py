@@ -13,7 +13,7 @@ import sys
 import threading
 from typing import Any
 
-from ostinato import Cancel, Retry, Snooze, current_job, task
+from ostinato import Cancel, Job, Retry, Snooze, current_job, task
 from ostinato.errors import Interrupted
 
 
@@ -366,3 +366,18 @@ def alone(ledger: str, number: int) -> None:
 @task
 def follow_keyed(at_once: bool) -> None:
     current_job().post(add.job(1), key="c7", per_key=2, at_once=at_once)
+
+
+@task(deadline_lead=20)
+def hurried() -> None: ...
+
+
+@task
+def gate_and_fail(started: str, go: str) -> None:
+    gate.function(started, go)
+    raise ValueError("after the gate")
+
+
+@task
+def post_reminder() -> None:
+    current_job().post(Job.event("from a job"))

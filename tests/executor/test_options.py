@@ -9,7 +9,7 @@ import pytest
 
 from ostinato import Backoff, ConfigError, PayloadError
 from ostinato.current import as_jobs, check_runner
-from ostinato.model import HIGH, LOW, SECOND, Job
+from ostinato.model import HIGH, LOW, SECOND, Job, Rise
 from ostinato.options import Placement, priority
 
 NOW = 1_700_000_000 * SECOND
@@ -60,6 +60,28 @@ def test_a_word_that_is_nearly_right_is_answered_with_the_right_one():
 def test_delay_and_run_at_exclude_each_other():
     with pytest.raises(ConfigError, match="one of them"):
         placed(delay=1, run_at=WHEN)
+
+
+def test_a_job_becomes_high_near_its_deadline_or_when_it_has_waited_long():
+    def rises(rise: Rise, **options):
+        promoted = Placement(options, NOW, rise).apply(chores.add.job(1), "J").promote_at
+        return None if promoted is None else (promoted - NOW) / SECOND
+
+    aged = Rise(lead=30 * SECOND, ageing=600 * SECOND)
+    assert rises(Rise()) is None
+    assert rises(Rise(lead=30 * SECOND), deadline=300) == 270
+    assert rises(Rise(), deadline=300, deadline_lead="2m") == 180
+    assert rises(Rise(), deadline=300, deadline_lead=0) == 300
+    assert rises(aged) == 600
+    assert rises(aged, delay=100) == 700
+    assert rises(aged, deadline=300) == 270
+    assert rises(aged, deadline=900) == 600
+
+
+def test_the_lead_of_a_task_holds_for_its_jobs():
+    job = placed(chores.hurried.job(), deadline=300)
+    assert job.promote_at == job.deadline - 20 * SECOND
+    assert placed(chores.hurried.job(), deadline=300, deadline_lead=None).promote_at == job.deadline - 60 * SECOND
 
 
 def test_every_option_arrives_in_the_job():

@@ -14,7 +14,7 @@ from harness import WAIT
 from ostinato import ConfigError, JobFailed, current_job, task
 from ostinato.book import Book
 from ostinato.errors import StoreUnavailable
-from ostinato.model import SECOND, Job
+from ostinato.model import SECOND, Job, Rise
 from ostinato.schedule import define
 from ostinato.storage import Ask, JobQuery, Store
 from ostinato.testing.clock import FakeClock
@@ -79,6 +79,16 @@ def test_an_interval_ticks_from_when_it_was_made(store, clock):
     ticker._turn()
     assert ticks(store) == [begun + 10, begun + 30]  # the latest of what was missed
     assert ticker._turn() == pytest.approx(5, abs=0.01)
+
+
+def test_the_jobs_of_a_schedule_age_too(store, clock):
+    add(store, every=10)
+    ticker = Ticker(store, Rise(ageing=60 * SECOND))
+    ticker._turn()
+    clock.advance(10)
+    ticker._turn()
+    (one,) = posted(store)
+    assert one.promote_at == clock.now + 60 * SECOND
 
 
 def test_a_tick_posts_once_however_many_look_after_it(store, clock):
