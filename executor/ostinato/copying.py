@@ -20,7 +20,7 @@ from ostinato.model import SECOND, Attempt, Row
 from ostinato.storage import JobQuery, Record, Rescue, Store
 
 PAGE = 500
-KINDS = ("schedule", "paused", "resource")
+KINDS = ("schedule", "paused", "key")
 """The entries that are copied."""
 WHO = "ostinato.copy"
 
