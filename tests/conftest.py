@@ -9,7 +9,7 @@ from redis_servers import real_redis, valkey, valkey_cluster  # noqa: F401
 from s3_servers import moto, rclone, s3_url  # noqa: F401
 
 ONCE = (
-    "backends/test_sqlite_processes",
+    "backends",
     "chaos",
     "cli",
     "docs",
@@ -17,9 +17,7 @@ ONCE = (
     "executor/test_schedule_oracle",
     "plugins/test_pytest_plugin",
     "plugins/test_s3",
-    "proof/test_crashes",
-    "proof/test_network",
-    "proof/test_outage",
+    "proof",
     "test_wheel",
 )
 SERVERS = ("redis", "valkey", "postgres", "mysql", "mariadb", "moto", "rclone")

@@ -84,10 +84,10 @@ def test_an_executor_that_is_stopped_past_its_lease_loses_its_children_and_charg
 
 def test_an_executor_alone_that_was_stopped_past_its_lease_goes_on(host, fifo, ledger, sqlite, make_executor):
     told = fifo()
-    one = host(HANG + "executor.wait()", sqlite, told, ledger, 1)
+    one = host(HANG + "executor.wait()", sqlite, told, ledger, 2)
     pid = int(told.line())
     os.kill(one.pid, signal.SIGSTOP)
-    wait_gone(pid, timeout=5)
+    wait_gone(pid, timeout=10)
     os.kill(one.pid, signal.SIGCONT)
     os.kill(int(told.line()), 0)  # the second attempt
     looker = make_executor(sqlite)
