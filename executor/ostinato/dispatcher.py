@@ -175,6 +175,13 @@ class Dispatcher:
             if self._waiters:  # it may have run and ended already, and the dispatcher gone to sleep
                 self._wake()
 
+    def look_again(self) -> None:
+        """What this executor can take has changed; a claim that is under way does not know it yet."""
+        with self._lock:
+            self._dirty = True
+            self._was_idle = False
+            self._wake()
+
     def due(self, at: int) -> None:
         """Something will be claimable then (microseconds)."""
         with self._lock:

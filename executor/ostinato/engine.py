@@ -159,7 +159,7 @@ class Engine:
     def listens(self) -> None:
         """Somebody listens for ``due``, or no longer does: tell the others, and claim such jobs."""
         self._keeper.hurry()
-        self.dispatcher.due(0)
+        self.dispatcher.look_again()
 
     def cancel(self, job_id: str) -> None:
         """If the job runs here, tell it at once instead of at the next sign of life."""
