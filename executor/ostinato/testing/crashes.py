@@ -18,6 +18,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -106,6 +108,8 @@ def scenario(url: str, folder: Path, first: bool) -> None:
         client.post([plain.job(ledger)], delay=3600, tags=("unwanted",))
         cancel_unwanted(url, client)
         until_done(executor)
+        if not first:
+            until_logged(executor)
     executor.close()
     log.close()
 
@@ -127,6 +131,16 @@ def until_done(executor: TaskExecutor) -> None:
         for job in executor.jobs(state=state):
             if not job.wait(PATIENCE if job.status().run_at is not None else 0):
                 raise TimeoutError(f"job {job.id} does not end: {job.status()}")
+
+
+def until_logged(executor: TaskExecutor) -> None:
+    """Until the logs of all attempts are uploaded, those of the dead too; if they never are, the checker
+    says which."""
+    never, until = threading.Event(), time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if all(one.log is not None for job in executor.jobs() for one in job.status().attempts):
+            return
+        never.wait(0.02)
 
 
 def finale(url: str, folder: Path) -> None:
