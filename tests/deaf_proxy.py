@@ -34,8 +34,11 @@ class DeafProxy:
         with client:
             with contextlib.suppress(OSError):
                 while said := client.recv(65536):
+                    cut = self.cut and self.cut in said
+                    if cut:  # first of all, or the answer may be quicker
+                        client.shutdown(socket.SHUT_RDWR)
                     server.sendall(said)
-                    if self.cut and self.cut in said:
+                    if cut:
                         break
             _end(client, server)
 
