@@ -15,7 +15,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from ostinato import clock, host, pino
-from ostinato.book import Book
 from ostinato.bounds import Bounds
 from ostinato.codec import decode
 from ostinato.config import Config
@@ -94,7 +93,7 @@ class Engine:
             settled=self._settler.is_quiet,
             idle=self._idle,
             orders=self._hear_orders,
-            last_completed=Book(store).last_completed,
+            last_completed=self.ticker.last_completed,
             hears_due=lambda: events.listens("due"),
         )
         self._keeper = Keeper(
@@ -118,8 +117,8 @@ class Engine:
         self._uploader.start()
         for name in {task.policy.runner for task in registry.values()} & {"subprocess", "pool"}:
             self._runners.get(name)
-        self.dispatcher.start()
         self.ticker.start()
+        self.dispatcher.start()
 
     def stop(self, grace: float) -> None:
         """Drain, hand back the rest, say goodbye."""

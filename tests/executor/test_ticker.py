@@ -12,12 +12,15 @@ import pytest
 from harness import WAIT
 
 from ostinato import ConfigError, JobFailed, current_job, task
-from ostinato.book import Book
+from ostinato.book import Book, job_for
 from ostinato.errors import StoreUnavailable
-from ostinato.model import SECOND, Job, Rise
+from ostinato.ids import new_id
+from ostinato.lifecycle import decide
+from ostinato.model import SECOND, Job, Outcome, Rise
 from ostinato.schedule import define
 from ostinato.storage import Ask, JobQuery, Store
 from ostinato.testing.clock import FakeClock
+from ostinato.testing.faulty_store import behind
 from ostinato.testing.samples import claim, finish, job
 from ostinato.testing.threads import together
 from ostinato.ticker import Ticker
@@ -169,6 +172,42 @@ def test_what_was_missed_while_nobody_ran_is_known_to_a_new_executor(store, cloc
     clock.advance(600)
     Ticker(store)._turn()
     assert len(posted(store)) == 2
+
+
+# chains
+
+
+def test_what_follows_a_success_is_known_before_the_first_job_runs(store):
+    """A job of the chain may end before the ticker's thread has had its first turn."""
+    add(store, "first", cron="0 3 1 1 *")
+    add(store, "then", after="first")
+    ticker = Ticker(store)
+    ticker.start()
+    ticker.close()
+    store.tick("first", store.now(), [job_for(Book(store).page("first").schedule, store.now(), new_id())])
+    (row,) = claim(store)
+    end = decide(row, Outcome(kind="success"), store.now())
+    assert [one.schedule for one in ticker.followers(row, end)] == ["then"]
+
+
+def test_when_a_schedule_last_succeeded_is_still_known_while_the_store_is_away(store):
+    add(store, every=10)
+    Book(store).completed("s", 7 * SECOND)
+    away = False
+
+    def fault(verb: str, call: Any) -> Any:
+        if away:
+            raise StoreUnavailable("away")
+        return call()
+
+    ticker = Ticker(behind(store, fault))
+    ticker.start()
+    ticker.close()
+    Book(store).completed("s", 8 * SECOND)
+    assert ticker.last_completed("s") == 8 * SECOND
+    away = True
+    assert ticker.last_completed("s") == 7 * SECOND
+    assert ticker.last_completed("unheard of") is None
 
 
 # overlap
