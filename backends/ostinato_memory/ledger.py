@@ -5,7 +5,8 @@ Not locked: `MemoryStore` holds ``lock`` around each verb. Several stores may sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from threading import Lock
 from typing import NamedTuple
@@ -13,8 +14,8 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from ostinato.errors import AlreadyPosted
-from ostinato.model import FINAL, HIGH, Channel, ExecutorInfo, Job, State
-from ostinato.storage import Entry, Posted, Want, holds_key
+from ostinato.model import FINAL, HIGH, After, Channel, ExecutorInfo, Job, State
+from ostinato.storage import Entry, Posted, Want, consequence, first_state, holds_key
 from ostinato_memory.lane import Capacities, Key, Lane, Place, Rates, lane_key
 from ostinato_memory.listeners import MemoryListener
 from ostinato_memory.record import Record
@@ -44,11 +45,15 @@ class Ledger:
         self.executors: dict[str, ExecutorInfo] = {}
         self.capacities = Capacities()
         self.listeners: set[MemoryListener] = set()
+        self.waiters: defaultdict[str, dict[str, None]] = defaultdict(dict)  # by the job that they wait for
+        self._ended: deque[Record] = deque()  # whose consequences are still to be drawn
+        self.steps: defaultdict[str, dict[str, None]] = defaultdict(dict)  # by their flow, those that have not ended
         self.lanes: dict[Key, Lane] = {}
         self._waiting: set[Lane] = set()  # lanes with somebody in line
         self._starts: Due = []
         self._promotions: Due = []
         self._expiries: Due = []
+        self._timeouts: Due = []  # of waiting jobs
         self._posted = 0
 
     def tell(self, *channels: Channel) -> None:
@@ -70,10 +75,10 @@ class Ledger:
             if twin is not None and job.unique is not None:
                 if job.unique.on_conflict == "raise":
                     raise AlreadyPosted(job.unique.key, twin.job.id)
-                if job.unique.on_conflict == "replace" and twin.pending and not twin.token:
+                if job.unique.on_conflict == "replace" and twin.state in ("scheduled", "ready") and not twin.token:
                     draft.replaced.append((twin, replace(job, id=twin.job.id, front=twin.job.front)))
             elif not known:
-                new[job.id] = Record(job, self.lane(job), _first_state(job, now), now)
+                new[job.id] = Record(job, self.lane(job), first_state(job, job.run_at, now), now)
                 if job.unique is not None:
                     keys[job.unique.key] = new[job.id]
             draft.answers.append(Posted(twin.job.id if twin else job.id, not (known or twin)))
@@ -82,7 +87,11 @@ class Ledger:
 
     def admit(self, draft: Draft, now: int) -> None:
         for record in draft.new:
+            if record.job.after is not None:
+                record.state = "blocked"
             self.add(record, now)
+            if record.job.after is not None:
+                self.wait_for(record, record.job.after, now)
         for record, job in draft.replaced:
             self._replace(record, job, now)
         if draft.new or draft.replaced:
@@ -96,6 +105,10 @@ class Ledger:
         record.lane.counts[record.state] += 1
         if record.job.unique is not None and self.holder(record.job.unique.key, now) is None:
             self.holders[record.job.unique.key] = record
+        if record.job.flow is not None and not record.final:
+            self.steps[record.job.flow][record.job.id] = None
+        for job_id in record.awaits:
+            self.waiters[job_id][record.job.id] = None
         if record.expires_at is not None:
             heappush(self._expiries, (record.expires_at, record.job.id))
         self._line_up(record)
@@ -103,7 +116,7 @@ class Ledger:
     def _replace(self, record: Record, job: Job, now: int) -> None:
         """All of a waiting job but its id and its place in line."""
         record.lane.counts[record.state] -= 1
-        record.job, record.lane, record.state = job, self.lane(job), _first_state(job, now)
+        record.job, record.lane, record.state = job, self.lane(job), first_state(job, job.run_at, now)
         record.priority, record.run_at, record.expires_at = job.priority, job.run_at, job.expires_at
         record.lane.counts[record.state] += 1
         if record.expires_at is not None:
@@ -139,11 +152,13 @@ class Ledger:
 
     # from state to state
 
-    def enter(self, record: Record, state: State) -> None:
+    def enter(self, record: Record, state: State, now: int) -> None:
         """Change the state, and all that depends on it."""
         lane = record.lane
         lane.counts[record.state] -= 1
         lane.counts[state] += 1
+        if record.final and record.job.flow is not None:
+            self.steps[record.job.flow][record.job.id] = None
         if record.state == "running":
             del self.running[record.job.id]
             record.lease_until = None
@@ -155,10 +170,79 @@ class Ledger:
             self.running[record.job.id] = record
             self.capacities.occupy(lane)
         elif state in FINAL:
+            record.ended_at = now
             self.tell("ended")
+            self._ended.append(record)
+            if len(self._ended) == 1:  # else it is a consequence of one that is dealt with just now
+                self._draw_consequences(now)
         else:
+            record.ended_at = None
             self._line_up(record)
             self.tell("ready")
+
+    # jobs that depend on others
+
+    def wait_for(self, record: Record, after: After, now: int) -> None:
+        """A blocked job waits from now on, if there still is anything to wait for."""
+        record.after, record.awaits = after, list(after.jobs)
+        known = {job_id: self.records.get(job_id) for job_id in after.jobs}
+        ended: dict[str, State] = {
+            job_id: "succeeded" if one is None else one.state
+            for job_id, one in known.items()
+            if one is None or one.final
+        }
+        for job_id in after.jobs:
+            self.waiters[job_id][record.job.id] = None
+        self._hear(record, ended, now)
+
+    def stop_waiting(self, record: Record) -> None:
+        for job_id in record.awaits:
+            self._left(self.waiters, job_id, record.job.id)
+        record.after, record.awaits = None, []
+
+    def ask_to_end(self, record: Record, reason: str, now: int) -> None:
+        """The ask ``cancel``, for a job that has not ended."""
+        record.reason = reason
+        if record.state == "running":
+            record.cancelling = True
+            self.tell("orders")
+        else:
+            self.enter(record, "cancelled", now)
+
+    def _draw_consequences(self, now: int) -> None:
+        """Those that waited for a job that has ended hear of it, and its own steps end with it."""
+        while self._ended:
+            record = self._ended[0]
+            job_id = record.job.id
+            self.stop_waiting(record)
+            if record.job.flow is not None:
+                self._left(self.steps, record.job.flow, job_id)
+            for waiter in list(self.waiters.get(job_id, ())):
+                self._hear(self.records[waiter], {job_id: record.state}, now)
+            for step in list(self.steps.get(job_id, ())):
+                self.ask_to_end(self.records[step], f"its flow {job_id} has ended", now)
+            self._ended.popleft()
+
+    def _hear(self, record: Record, ended: Mapping[str, State], now: int) -> None:
+        """Some of what a blocked job waits for has ended."""
+        if record.after is None:
+            return
+        fate = consequence(record.after, record.awaits, ended)
+        if fate is None:
+            for job_id in ended:
+                self._left(self.waiters, job_id, record.job.id)
+            record.awaits = [job_id for job_id in record.awaits if job_id not in ended]
+            return
+        self.stop_waiting(record)
+        state, record.reason = fate
+        self.enter(record, first_state(record.job, record.run_at, now) if state == "ready" else state, now)
+
+    @staticmethod
+    def _left(index: defaultdict[str, dict[str, None]], key: str, job_id: str) -> None:
+        members = index.get(key, {})
+        members.pop(job_id, None)
+        if not members:
+            index.pop(key, None)
 
     def _line_up(self, record: Record) -> None:
         """Put a job that waits where a claim, now or later, will find it."""
@@ -168,6 +252,8 @@ class Ledger:
             self._waiting.add(record.lane)
         elif record.state == "scheduled":
             heappush(self._starts, (record.run_at, job_id))
+        elif record.state == "waiting" and record.expires_at is not None:
+            heappush(self._timeouts, (record.expires_at, job_id))
         if promote_at is not None and record.priority < HIGH:
             heappush(self._promotions, (promote_at, job_id))
 
@@ -177,32 +263,40 @@ class Ledger:
         """Bring due jobs to the line, promote those near their deadline; answers with the expired."""
         expired = []
         for record in self._due(self._expiries, now, lambda record: _expires(record, now)):
-            record.ended_at = now
-            self.enter(record, "expired")
-            expired.append(record)
+            if record.job.default is None:
+                self.enter(record, "expired", now)
+                expired.append(record)
+            else:
+                record.result = record.job.default
+                self.enter(record, "succeeded", now)
         for record in self._due(self._promotions, now, lambda record: _promotes(record, now)):
             record.priority = HIGH
             self._line_up(record)
         for record in self._due(self._starts, now, lambda record: _starts(record, now)):
-            self.enter(record, "ready")
+            self.enter(record, "ready", now)
         return expired
 
     def next_start(self, want: Want, now: int) -> int | None:
-        """When the next scheduled job comes due, or a rate lets go of one that waits."""
-        scheduled = self._next_scheduled()
-        if not self.rates:
-            return scheduled
-        held = [at for lane in self._waiting if lane.suits(want) and (at := self.rates.free_at(lane, now)) is not None]
-        return min(held if scheduled is None else [scheduled, *held], default=None)
+        """When the next scheduled job comes due, the time of a waiting one runs out, or a rate lets go of
+        one that waits."""
+        times = [self._next_scheduled(), self._next_timeout()]
+        if self.rates:
+            times += [self.rates.free_at(lane, now) for lane in self._waiting if lane.suits(want)]
+        return min((at for at in times if at is not None), default=None)
 
     def _next_scheduled(self) -> int | None:
-        starts = self._starts
-        while starts:
-            time, job_id = starts[0]
+        return self._first(self._starts, lambda record, time: record.state == "scheduled" and record.run_at == time)
+
+    def _next_timeout(self) -> int | None:
+        return self._first(self._timeouts, lambda record, time: record.state == "waiting" and record.expires_at == time)
+
+    def _first(self, heap: Due, applies: Callable[[Record, int], bool]) -> int | None:
+        while heap:
+            time, job_id = heap[0]
             record = self.records.get(job_id)
-            if record is not None and record.state == "scheduled" and record.run_at == time:
+            if record is not None and applies(record, time):
                 return time
-            heappop(starts)
+            heappop(heap)
         return None
 
     def _due(self, heap: Due, now: int, applies: Callable[[Record], bool]) -> Iterator[Record]:
@@ -253,10 +347,6 @@ class Ledger:
             lane.pop()
         self._waiting.discard(lane)
         return None
-
-
-def _first_state(job: Job, now: int) -> State:
-    return "scheduled" if job.run_at > now else "ready"
 
 
 def _expires(record: Record, now: int) -> bool:

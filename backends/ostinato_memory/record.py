@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ostinato.model import FINAL, Attempt, Error, Job, Row, State
+from msgspec.structs import replace
+
+from ostinato.model import FINAL, After, Attempt, Error, Job, Row, State
 from ostinato_memory.lane import Lane
 
 
@@ -13,11 +15,14 @@ class Record:
 
     ``sequence`` is its place among all posted jobs, ``position`` its place among those of its
     priority (negative for ``front`` jobs). ``ends`` are its ended attempts by the token under
-    which they were reported: a report that comes twice is known by it.
+    which they were reported: a report that comes twice is known by it. ``after`` is what it waits for
+    by rule, ``awaits`` the jobs of it that have not ended.
     """
 
     __slots__ = (
+        "after",
         "attempt",
+        "awaits",
         "cancelling",
         "charged",
         "checkpoint",
@@ -40,6 +45,7 @@ class Record:
         "sequence",
         "started_at",
         "state",
+        "steps",
         "token",
     )
 
@@ -67,6 +73,9 @@ class Record:
         self.reason = ""
         self.progress: str | None = None
         self.checkpoint: str | None = None
+        self.steps: dict[str, str] = {}
+        self.after: After | None = None
+        self.awaits: list[str] = []
         self.ends: dict[int, Attempt] = {}
 
     def restore(self, row: Row, attempts: Sequence[Attempt]) -> None:
@@ -75,6 +84,8 @@ class Record:
             if name in self.__slots__:
                 setattr(self, name, getattr(row, name))
         self.ends = {attempt.number: attempt for attempt in attempts}
+        self.steps = dict(row.steps)
+        self.awaits = [] if row.after is None else list(row.after.jobs)
 
     @property
     def final(self) -> bool:
@@ -108,4 +119,6 @@ class Record:
             reason=self.reason,
             progress=self.progress,
             checkpoint=self.checkpoint,
+            after=replace(self.after, jobs=tuple(self.awaits)) if self.after is not None and self.awaits else None,
+            steps=dict(self.steps),
         )

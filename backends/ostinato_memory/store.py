@@ -10,7 +10,7 @@ from operator import attrgetter
 
 from msgspec.structs import replace
 
-from ostinato.model import FINAL, SECOND, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State
+from ostinato.model import FINAL, SECOND, WAITING, After, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State
 from ostinato.storage import (
     NO_RATES,
     Ask,
@@ -27,6 +27,7 @@ from ostinato.storage import (
     Renewal,
     Rescue,
     Want,
+    first_state,
 )
 from ostinato.storage import Record as Stored
 from ostinato_memory.ledger import Ledger
@@ -147,7 +148,7 @@ class MemoryStore:
             rows = []
             for record in ledger.choose(want, now):
                 ledger.rates.start(record.lane, now)
-                ledger.enter(record, "running")
+                ledger.enter(record, "running", now)
                 record.attempt += 1
                 record.token += 1
                 record.executor_id = executor_id
@@ -190,8 +191,10 @@ class MemoryStore:
             return False
         if note.key == "progress":
             record.progress = note.value
-        else:
+        elif note.key == "checkpoint":
             record.checkpoint = note.value
+        else:
+            record.steps.setdefault(note.name, note.value)
         return True
 
     def _note_log(self, note: Note) -> bool:
@@ -212,8 +215,8 @@ class MemoryStore:
             known = self._ledger.records.get(fence.job_id)
             return known is not None and fence.token in known.ends
         now = self.now()
-        draft = self._ledger.draft(end.posts, now)
         state, reason = _outcome(record, end)
+        draft = self._ledger.draft(end.posts if state == end.state else (), now)
         record.ends[fence.token] = end.attempt
         record.priority = end.priority
         record.run_at = end.run_at
@@ -222,9 +225,10 @@ class MemoryStore:
         record.result = end.result
         record.error = end.error
         record.reason = reason
-        record.ended_at = now if state in FINAL else None
-        self._ledger.enter(record, state)
         self._ledger.admit(draft, now)
+        self._ledger.enter(record, state, now)
+        if state == "blocked":
+            self._ledger.wait_for(record, end.after or After(()), now)
         return True
 
     def rescue(self, executor_id: str, want: Rescue) -> list[Row]:
@@ -248,32 +252,30 @@ class MemoryStore:
     # from outside
 
     def change(self, ids: Sequence[str], ask: Ask) -> list[Changed]:
-        apply = {"cancel": self._cancel, "rerun": self._rerun, "forget": self._forget}[ask.kind]
+        apply = {"cancel": self._cancel, "rerun": self._rerun, "forget": self._forget, "answer": self._answer}[ask.kind]
         with self._lock:
-            return [self._change(job_id, apply, ask.reason) for job_id in ids]
+            return [self._change(job_id, apply, ask) for job_id in ids]
 
-    def _change(self, job_id: str, apply: Callable[[Record, str], None], reason: str) -> Changed:
+    def _change(self, job_id: str, apply: Callable[[Record, Ask], None], ask: Ask) -> Changed:
         record = self._ledger.records.get(job_id)
         if record is None:
             return Changed(job_id, None, None)
         before = record.state
-        apply(record, reason)
+        apply(record, ask)
         return Changed(job_id, before, record.state if job_id in self._ledger.records else None)
 
-    def _cancel(self, record: Record, reason: str) -> None:
-        if record.final:
-            return
-        record.reason = reason
-        if record.state == "running":
-            record.cancelling = True
-            self._ledger.tell("orders")
-        else:
-            record.ended_at = self.now()
-            self._ledger.enter(record, "cancelled")
-
-    def _rerun(self, record: Record, reason: str) -> None:
-        unique = record.job.unique
+    def _cancel(self, record: Record, ask: Ask) -> None:
         if not record.final:
+            self._ledger.ask_to_end(record, ask.reason, self.now())
+
+    def _answer(self, record: Record, ask: Ask) -> None:
+        if record.state == "waiting" and record.job.kind in WAITING:
+            record.result, record.error, record.reason = ask.result, ask.error, ask.reason
+            self._ledger.enter(record, "succeeded" if ask.error is None else "failed", self.now())
+
+    def _rerun(self, record: Record, ask: Ask) -> None:
+        unique, parked = record.job.unique, record.state == "waiting" and record.job.kind not in WAITING
+        if not (record.final or parked):
             return
         if unique is not None:
             if self._ledger.holder(unique.key, self.now()) not in (None, record):
@@ -281,12 +283,13 @@ class MemoryStore:
             self._ledger.holders[unique.key] = record
         record.charged = record.deaths = record.run_at = 0
         record.priority = record.job.priority
-        record.expires_at = record.ended_at = record.result = record.error = None
-        record.reason = reason
-        self._ledger.enter(record, "ready")
+        record.expires_at = record.result = record.error = None
+        record.reason = ask.reason
+        self._ledger.enter(record, first_state(record.job, 0, self.now()), self.now())
 
-    def _forget(self, record: Record, reason: str) -> None:
-        if record.final:
+    def _forget(self, record: Record, ask: Ask) -> None:
+        flow = None if record.job.flow is None else self._ledger.records.get(record.job.flow)
+        if record.final and (flow is None or flow.final):
             self._ledger.forget(record)
 
     def find(self, query: JobQuery) -> Page:
@@ -303,6 +306,8 @@ class MemoryStore:
         ledger = self._ledger
         if query.ids is not None:
             chosen = [ledger.records[job_id] for job_id in dict.fromkeys(query.ids) if job_id in ledger.records]
+        elif query.flow is not None:
+            chosen = [record for record in ledger.records.values() if record.job.flow == query.flow]
         elif query.states == ("running",):
             chosen = list(ledger.running.values())
         else:
@@ -368,6 +373,7 @@ def _matches(record: Record, query: JobQuery, after: int | None) -> bool:
         and (not query.tasks or job.task in query.tasks)
         and (not query.queues or job.queue in query.queues)
         and (query.tag is None or query.tag in job.tags)
+        and (query.flow is None or query.flow == job.flow)
         and (query.executor_id is None or record.executor_id == query.executor_id)
         and (query.ended_before is None or (record.ended_at is not None and record.ended_at < query.ended_before))
     )

@@ -24,7 +24,9 @@ FINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "expired"
 HIGH, NORMAL, LOW = 100, 0, -100
 PRIORITIES = {"high": HIGH, "normal": NORMAL, "low": LOW}
 
-Kind = Literal["function", "script", "command", "event"]
+Kind = Literal["function", "script", "command", "event", "approval", "signal", "timer"]
+WAITING: frozenset[str] = frozenset({"approval", "signal", "timer"})
+"""Kinds of jobs that nobody runs: they wait for an answer from outside, or for their time to run out."""
 DUE = "ostinato.event"
 """The task of all jobs that only notify: known to executors that listen for them."""
 
@@ -98,12 +100,26 @@ class Unique(Struct, frozen=True, omit_defaults=True):
     on_conflict: Literal["existing", "replace", "raise"] = "existing"
 
 
+class After(Struct, frozen=True, omit_defaults=True):
+    """Jobs that must have ended before another one can run: all of them, or with ``first`` any one.
+
+    ``failure`` says what becomes of that other one as soon as one of them ended without success: it is
+    cancelled (``cancel``), it fails too (``fail``), or it makes no difference (``run``).
+    """
+
+    jobs: tuple[str, ...]
+    failure: Literal["cancel", "run", "fail"] = "cancel"
+    first: bool = False
+
+
 class Job(Struct, frozen=True, kw_only=True):
     """One durable request to run a task: all that is needed to run it, and when, and how.
 
     Made by ``task.job(...)``, ``Job.script(...)`` or ``Job.command(...)``; it has an ``id``
     once it is posted. ``args`` is a JSON document. ``run_at`` 0 means at once.
-    ``holds`` are named units that the job occupies while it runs.
+    ``holds`` are named units that the job occupies while it runs. ``flow`` is the id of the job whose
+    ``step`` it is: it lives no longer than that one. ``default`` is the result of a job that nobody
+    runs when its time (``expires_at``) runs out; None: it is expired then, like others.
     """
 
     task: str
@@ -125,6 +141,10 @@ class Job(Struct, frozen=True, kw_only=True):
     tick: int | None = None
     parent: str | None = None
     unique: Unique | None = None
+    after: After | None = None
+    flow: str | None = None
+    step: str = ""
+    default: str | None = None
     policy: Policy = Policy()
 
     @staticmethod
@@ -254,6 +274,8 @@ OutcomeKind = Literal[
     "interrupted",  # the executor was stopped; costs no attempt
     "lost",  # the executor is gone; costs no attempt
     "unreadable",  # the arguments no longer fit the task
+    "suspended",  # a flow that waits for its steps; costs no attempt
+    "parked",  # a flow that no longer fits what is recorded of it; waits for somebody to mend it
 ]
 
 
@@ -273,6 +295,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     started_at: int = 0
     ended_at: int = 0
     posts: tuple[Job, ...] = ()
+    after: After | None = None
     logged: bool = True
 
 
@@ -297,7 +320,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
 class End(Struct, frozen=True, kw_only=True):
     """The one way out of running: the next state, decided by the core, applied by the store
-    if the fence still holds. ``posts`` are stored in the same atomic step."""
+    if the fence still holds. ``posts`` are stored in the same atomic step; ``after`` is what a job
+    that becomes ``blocked`` waits for."""
 
     state: State
     attempt: Attempt
@@ -309,6 +333,7 @@ class End(Struct, frozen=True, kw_only=True):
     error: Error | None = None
     reason: str = ""
     posts: tuple[Job, ...] = ()
+    after: After | None = None
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -317,7 +342,8 @@ class Row(Struct, frozen=True, kw_only=True):
     ``attempt`` is the number of the newest claim, ``charged`` how many attempts ended by the
     task's own doing, ``deaths`` how often it was running when a process or executor died,
     ``priority``, ``run_at`` and ``expires_at`` the ones in force, ``cancelling`` that somebody asked
-    to cancel it while it runs.
+    to cancel it while it runs. ``after`` are the jobs that a blocked one still waits for, ``steps``
+    what `ostinato.storage.Note` recorded of its steps, by name.
     """
 
     job: Job
@@ -340,6 +366,8 @@ class Row(Struct, frozen=True, kw_only=True):
     reason: str = ""
     progress: str | None = None
     checkpoint: str | None = None
+    after: After | None = None
+    steps: dict[str, str] = {}
 
     @property
     def fence(self) -> Fence:

@@ -9,6 +9,14 @@ know whether it was applied, and every verb may safely be called again with the 
 How later needs fit without new verbs: schedules are `tick` and `keep`; resources, queue limits and
 pauses are named capacities set by `limit` and occupied by `Job.holds`; dependencies, flows
 and waiting jobs are fields of `Job`, states ``blocked`` and ``waiting``, and asks of `change`.
+
+What holds whenever a job ends, by whatever verb, in the same atomic step:
+
+- Jobs that come after it (`Job.after`, `End.after`) hear of it: `consequence` says what becomes of each.
+  A released one enters the state that `first_state` tells for its ``run_at``.
+- Its steps (jobs whose `Job.flow` it is) that have not ended are asked to ``cancel``.
+
+Both may end further jobs, of which the same holds.
 """
 
 from __future__ import annotations
@@ -20,7 +28,22 @@ from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from ostinato.model import FINAL, SECOND, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State, Unique
+from ostinato.model import (
+    FINAL,
+    SECOND,
+    WAITING,
+    After,
+    Attempt,
+    Channel,
+    End,
+    Error,
+    ExecutorInfo,
+    Fence,
+    Job,
+    Row,
+    State,
+    Unique,
+)
 
 
 class Rate(Struct, frozen=True):
@@ -69,9 +92,9 @@ class Want(Struct, frozen=True, kw_only=True):
 
 
 class Claimed(Struct, frozen=True, kw_only=True):
-    """The answer to a claim. ``next_at`` is when the next scheduled job comes due, or when a rate lets
-    a job start that it holds back now (None: neither), ``expired`` are jobs that ended because
-    nobody started them in time."""
+    """The answer to a claim. ``next_at`` is when the next scheduled job comes due, the time of a waiting
+    one runs out, or a rate lets a job start that it holds back now (None: none of these), ``expired`` are
+    jobs that ended as expired because nobody started them in time."""
 
     rows: list[Row]
     now: int
@@ -90,16 +113,18 @@ class Renewal(Struct, frozen=True, kw_only=True):
 
 
 class Note(Struct, frozen=True):
-    """A record about a run. Keys: ``progress`` and ``checkpoint`` (JSON documents; written
-    while it runs, fenced by ``token``), ``log`` (the URL of the uploaded log of attempt number
+    """A record about a run. Keys: ``progress``, ``checkpoint`` and ``step`` (JSON documents; written
+    while it runs, fenced by ``token``; each step under a ``name`` of at most 200 characters of its own,
+    where the first one written stays), ``log`` (the URL of the uploaded log of attempt number
     ``attempt``; written after it ended. No other claim ever gets that number, so the number is
     the fence)."""
 
     job_id: str
     token: int
     attempt: int
-    key: Literal["progress", "checkpoint", "log"]
+    key: Literal["progress", "checkpoint", "step", "log"]
     value: str
+    name: str = ""
 
 
 class Rescue(Struct, frozen=True, kw_only=True):
@@ -117,12 +142,16 @@ class Ask(Struct, frozen=True, kw_only=True):
     ``cancel``: not yet running → cancelled at once; running → flagged, and told by `Store.renew`.
     ``rerun``: final → ready again with a fresh budget of attempts (``charged`` and ``deaths`` 0,
     the priority it was posted with), its history and checkpoint kept, its place among equals too;
-    an expiry no longer applies. One whose unique key another job holds now stays as it is.
-    ``forget``: final → deleted with its attempts.
+    an expiry no longer applies, nor what it came after. One whose unique key another job holds now stays
+    as it is. A ``waiting`` job that is not one of `WAITING` (a parked flow) is taken like a final one.
+    ``forget``: final → deleted with its attempts; a step of a job that has not ended stays.
+    ``answer``: waiting, of a kind in `WAITING` → succeeded with ``result``, or failed with ``error``.
     """
 
-    kind: Literal["cancel", "rerun", "forget"]
+    kind: Literal["cancel", "rerun", "forget", "answer"]
     reason: str = ""
+    result: str | None = None
+    error: Error | None = None
 
 
 class Changed(Struct, frozen=True):
@@ -144,6 +173,7 @@ class JobQuery(Struct, frozen=True, kw_only=True):
     tasks: tuple[str, ...] = ()
     queues: tuple[str, ...] = ()
     tag: str | None = None
+    flow: str | None = None
     executor_id: str | None = None
     ended_before: int | None = None
     oldest_first: bool = False
@@ -217,7 +247,9 @@ class Store(Protocol):
 
         A job whose id is known already is left as it is (``created`` False), so that posting
         again after a lost answer is safe. Jobs whose ``run_at`` is in the future are
-        ``scheduled``, others ``ready``.
+        ``scheduled``, others ``ready`` (`first_state`), but a job that comes after others (`Job.after`) is
+        ``blocked`` until `consequence` says otherwise. Those are stored already, or come earlier in the
+        same call; others have ended long ago.
 
         A unique key is held by the job that was created with it, for as long as `holds_key` says;
         who posts it meanwhile gets what `Unique.on_conflict` says, also within one call. Raises
@@ -270,8 +302,8 @@ class Store(Protocol):
         Each becomes running: attempt + 1, token + 1, lease until now + ``want.lease``,
         owned by the executor. First all that time brings is applied: scheduled jobs come due,
         jobs near their deadline are promoted to HIGH (``promote_at``; nobody is lowered, and a
-        retried job is promoted again), jobs past ``expires_at`` that never started end as expired.
-        A time has come when it is not later than now.
+        retried job is promoted again), jobs past ``expires_at`` that never started end as expired; one
+        that has a `Job.default` succeeds with it. A time has come when it is not later than now.
         """
 
     def renew(self, executor: ExecutorInfo, fences: Sequence[Fence], lease: int) -> Renewal:
@@ -285,11 +317,12 @@ class Store(Protocol):
         """Per job one atomic step: leave ``running`` for ``End.state``, record the attempt, store
         its posts. False where the fence is stale: nothing was done. A finish that was applied
         before answers True and does nothing more, also when the job has been claimed again since.
-        A job that becomes ready again keeps its place in post order.
+        A job that becomes ready again keeps its place in post order. One that becomes ``blocked``
+        waits for `End.after`, of which its posts may be a part.
 
         A cancel that was asked for meanwhile wins over another try: if the row is ``cancelling``
         and ``End.state`` is not final, the state becomes ``cancelled``, with the reason
-        of the ask.
+        of the ask, and the posts are dropped.
         """
 
     def rescue(self, executor_id: str, want: Rescue) -> list[Row]:
@@ -387,6 +420,26 @@ class Migrates(Protocol):
         """Bring the store to the version of this release, whether `open` may do so or not; ``run``
         False: only tell how. No statements: there is nothing to do. The store needs not be open.
         Raises StoreUnavailable or StoreCorrupt."""
+
+
+def first_state(job: Job, run_at: int, now: int) -> State:
+    """The state of a job that waits for no other one."""
+    if job.kind in WAITING:
+        return "waiting"
+    return "scheduled" if run_at > now else "ready"
+
+
+def consequence(after: After, left: Sequence[str], ended: Mapping[str, State]) -> tuple[State, str] | None:
+    """What becomes of a job that waits for ``left`` when those in ``ended`` have ended in these states: the
+    final state that it enters and why; ("ready", ""): it waits no longer; None: it does."""
+    for job_id in left:
+        if after.failure != "run" and ended.get(job_id, "succeeded") != "succeeded":
+            return _FATE[after.failure], f"it came after job {job_id}, which is {ended[job_id]}"
+    still = [job_id for job_id in left if job_id not in ended]
+    return ("ready", "") if not still or (after.first and len(still) < len(left)) else None
+
+
+_FATE: Mapping[str, State] = {"cancel": "cancelled", "fail": "failed"}
 
 
 def holds_key(unique: Unique, state: State, token: int, posted_at: int, now: int) -> bool:

@@ -17,9 +17,11 @@ from __future__ import annotations
 from ostinato.testing.cases.capacity import CapacityCases
 from ostinato.testing.cases.changing import ChangingCases
 from ostinato.testing.cases.claiming import ClaimingCases
+from ostinato.testing.cases.depending import DependingCases
 from ostinato.testing.cases.fidelity import FidelityCases
 from ostinato.testing.cases.finding import FindingCases
 from ostinato.testing.cases.finishing import FinishingCases
+from ostinato.testing.cases.flowing import FlowingCases
 from ostinato.testing.cases.keeping import KeepingCases
 from ostinato.testing.cases.listening import ListeningCases
 from ostinato.testing.cases.loading import LoadingCases
@@ -45,6 +47,8 @@ class StoreConformance(
     FinishingCases,
     RescuingCases,
     ChangingCases,
+    DependingCases,
+    FlowingCases,
     FindingCases,
     ListeningCases,
     FidelityCases,

@@ -24,7 +24,7 @@ from ostinato.errors import ConfigError
 from ostinato.model import SECOND, EventKind
 from ostinato.storage import Record
 
-Op = Literal["post", "cancel", "rerun", "forget"]
+Op = Literal["post", "cancel", "rerun", "forget", "answer"]
 
 
 class Call(Struct, frozen=True, kw_only=True, tag="call", omit_defaults=True):
