@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from heapq import heappop, heappush
 
 from ostinato.model import Job, State
-from ostinato.storage import Rate, Want, matches, unbounded
+from ostinato.rules import matches, unbounded
+from ostinato.storage import Rate, Want
 
 Key = tuple[str, str, int, int, tuple[tuple[str, int], ...]]
 Place = tuple[int, int, str]

@@ -12,7 +12,8 @@ from functools import lru_cache
 
 from sqlalchemy import bindparam, delete, func, select
 
-from ostinato.storage import Rate, unbounded
+from ostinato.rules import unbounded
+from ostinato.storage import Rate
 from ostinato_sql.database import Database
 from ostinato_sql.link import Link, Values
 from ostinato_sql.rows import Lane, read_lanes

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, func, literal_column, or_, select, text, update
 
 from ostinato import model
-from ostinato.storage import Claimed, Want, matches
+from ostinato.rules import matches
+from ostinato.storage import Claimed, Want
 from ostinato_sql import due
 from ostinato_sql.capacity import Room, held_until
 from ostinato_sql.database import Database

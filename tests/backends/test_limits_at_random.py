@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from ostinato.capacities import units_of
 from ostinato.model import SECOND, Job, Row
 from ostinato.plugins import open_test_store
-from ostinato.storage import JobQuery, Rate, Rescue, Store, Want, unbounded
+from ostinato.rules import unbounded
+from ostinato.storage import JobQuery, Rate, Rescue, Store, Want
 from ostinato.testing.clock import FakeClock
 from ostinato.testing.samples import LEASE, end
 

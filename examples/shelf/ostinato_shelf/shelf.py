@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from ostinato.errors import AlreadyPosted
 from ostinato.model import FINAL, HIGH, Attempt, Channel, ExecutorInfo, Fence, Job, Row
-from ostinato.storage import Entry, Posted, Rate, Record, Want, holds_key, matches, unbounded
+from ostinato.rules import holds_key, matches, unbounded
+from ostinato.storage import Entry, Posted, Rate, Record, Want
 
 
 class Book(Struct):
