@@ -8,6 +8,7 @@ from msgspec import Struct
 from sqlalchemy import bindparam, insert, literal_column, null, select, update
 
 from ostinato.model import FINAL, Channel, End, Fence, Job, State
+from ostinato.rules import units_of
 from ostinato_sql import capacity
 from ostinato_sql.database import Database
 from ostinato_sql.link import Link
@@ -104,7 +105,7 @@ def _awaited(link: Link, database: Database, lanes: set[int]) -> bool:
     """Whether a job of one of the lanes, now gone, gave back something that others may wait for."""
     limited = capacity.read(link)[0].keys()
     return bool(limited) and any(
-        limited & capacity.demands(lane).keys() for lane in read_lanes(link, database.lanes, lanes).values()
+        limited & units_of(lane).keys() for lane in read_lanes(link, database.lanes, lanes).values()
     )
 
 

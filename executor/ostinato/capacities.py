@@ -18,6 +18,7 @@ from ostinato import host, keys
 from ostinato.errors import ConfigError, ResourceError
 from ostinato.model import Job, Row
 from ostinato.names import check_name, suggest
+from ostinato.rules import units_of
 from ostinato.storage import Entry, JobQuery, Rate, Store
 from ostinato.units import Duration, micros
 
@@ -267,11 +268,3 @@ class Capacities:
             f"There is no resource {resource!r}. {self._known(name)}".rstrip()
             + f" Declare it: `ostinato resources set {resource} UNITS`."
         )
-
-
-def units_of(job: Job) -> dict[str, int]:
-    """What the job occupies of which capacity while it runs."""
-    units = {f"queue:{job.queue}": 1, f"task:{job.task}": 1}
-    for name, count in job.holds:
-        units[name] = units.get(name, 0) + count
-    return units

@@ -3,10 +3,41 @@ same in a language of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Protocol
 
 from ostinato.model import FINAL, SECOND, State, Unique
+
+
+class Demand(Protocol):
+    """What a claim goes by: a job, or what the jobs of one lane have in common."""
+
+    @property
+    def queue(self) -> str: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def slots(self) -> int: ...
+    @property
+    def holds(self) -> tuple[tuple[str, int], ...]: ...
+
+
+def units_of(demand: Demand) -> Mapping[str, int]:
+    """What such a job occupies of which capacity while it runs."""
+    return _units(demand.queue, demand.task, demand.holds)
+
+
+@lru_cache(maxsize=4096)
+def _units(queue: str, task: str, holds: tuple[tuple[str, int], ...]) -> Mapping[str, int]:
+    units = Counter({f"queue:{queue}": 1, f"task:{task}": 1})
+    for name, count in holds:
+        units[name] += count
+    return units
 
 
 def holds_key(unique: Unique, state: State, token: int, posted_at: int, now: int) -> bool:
