@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from heapq import heappop, heappush
 
 from ostinato.model import Job, State
-from ostinato.rules import matches, unbounded, units_of
+from ostinato.rules import free_at, matches, unbounded, units_of
 from ostinato.storage import Rate, Want
 
 Key = tuple[str, str, int, int, tuple[tuple[str, int], ...]]
@@ -126,16 +126,14 @@ class Rates:
     def free_at(self, lane: Lane, now: int) -> int | None:
         """When a job of the lane may start, if that is not now."""
         times = [self._free_at(name, now) for name, _ in lane.units if name in self._rates] if self._rates else []
-        return max((at for at in times if at > now), default=None)
+        return max((at for at in times if at is not None), default=None)
 
     def paces(self, now: int) -> dict[str, int]:
         """The rates that let no job start now, and when they will."""
-        return {name: at for name in self._rates if (at := self._free_at(name, now)) > now}
+        return {name: at for name in self._rates if (at := self._free_at(name, now)) is not None}
 
-    def _free_at(self, name: str, now: int) -> int:
+    def _free_at(self, name: str, now: int) -> int | None:
         rate, starts = self._rates[name], self._starts[name]
         while starts and starts[0] <= now - rate.per:
             starts.popleft()
-        if len(starts) < rate.count:
-            return now
-        return starts[-rate.count] + rate.per if rate.count else now + rate.per
+        return free_at(rate, starts, now)

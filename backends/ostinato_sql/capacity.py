@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import bindparam, delete, func, select
 
-from ostinato.rules import unbounded, units_of
+from ostinato.rules import free_at, unbounded, units_of
 from ostinato.storage import Rate
 from ostinato_sql.database import Database
 from ostinato_sql.link import Link, Values
@@ -70,12 +70,7 @@ class Pace:
 
     def free_at(self) -> int | None:
         """When the next job may start; None: now."""
-        if self.rate.count == 0:
-            return self.now + self.rate.per
-        if len(self.at) < self.rate.count:
-            return None
-        free = self.at[-self.rate.count] + self.rate.per
-        return free if free > self.now else None
+        return free_at(self.rate, self.at, self.now)
 
 
 def _paces(link: Link, rates: Mapping[str, Rate], now: int) -> dict[str, Pace]:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from ostinato.model import FINAL, SECOND, State, Unique
+from ostinato.storage import Rate
 
 
 class Demand(Protocol):
@@ -38,6 +39,15 @@ def _units(queue: str, task: str, holds: tuple[tuple[str, int], ...]) -> Mapping
     for name, count in holds:
         units[name] += count
     return units
+
+
+def free_at(rate: Rate, starts: Sequence[int], now: int) -> int | None:
+    """When the rate lets one more job start, after these ``starts``, ascending (older ones than the rate
+    counts do no harm); None: now."""
+    if len(starts) < rate.count:
+        return None
+    at = (starts[-rate.count] if rate.count else now) + rate.per
+    return at if at > now else None
 
 
 def holds_key(unique: Unique, state: State, token: int, posted_at: int, now: int) -> bool:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ostinato.errors import AlreadyPosted
 from ostinato.model import FINAL, HIGH, Attempt, Channel, ExecutorInfo, Fence, Job, Row
-from ostinato.rules import holds_key, matches, unbounded, units_of
+from ostinato.rules import free_at, holds_key, matches, unbounded, units_of
 from ostinato.storage import Entry, Posted, Rate, Record, Want
 
 
@@ -130,7 +130,8 @@ class Shelf(Struct):
             used.update(units_of(job))
             chosen.append(book)
             for name in units_of(job).keys() & self.rates.keys():
-                self.starts.setdefault(name, []).append(now)
+                counted = now - self.rates[name].per
+                self.starts[name] = [*(at for at in self.starts.get(name, []) if at > counted), now]
         return chosen
 
     def _fits(self, units: Mapping[str, int], used: Counter[str]) -> bool:
@@ -141,13 +142,9 @@ class Shelf(Struct):
 
     def held_until(self, job: Job, now: int) -> int | None:
         """When the rates let the job start; None: now."""
-        times = []
-        for name in units_of(job).keys() & self.rates.keys():
-            rate = self.rates[name]
-            starts = self.starts[name] = [at for at in self.starts.get(name, []) if at > now - rate.per]
-            if len(starts) >= rate.count:
-                times.append(starts[-rate.count] + rate.per if rate.count else now + rate.per)
-        return max(times, default=None)
+        names = units_of(job).keys() & self.rates.keys()
+        times = [free_at(self.rates[name], self.starts.get(name, []), now) for name in names]
+        return max((at for at in times if at is not None), default=None)
 
     def held_back(self, want: Want, now: int) -> list[int]:
         """When the rates let go of each job that they hold back from this executor."""
