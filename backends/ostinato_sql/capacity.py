@@ -106,15 +106,6 @@ class Room:
                     self._free[name] -= units * running[key]
         self._paces = _paces(link, rates, now)
 
-    def copy(self) -> Room:
-        twin = Room.__new__(Room)
-        twin._free = dict(self._free)
-        twin._paces = {}
-        for name, pace in self._paces.items():
-            twin._paces[name] = Pace(pace.rate, pace.now)
-            twin._paces[name].at = list(pace.at)
-        return twin
-
     def fits(self, lane: Lane) -> bool:
         """Whether one more job of the lane may run."""
         return self.free_at(lane) is None and all(
@@ -135,6 +126,14 @@ class Room:
                 self._free[name] -= units
             if name in self._paces:
                 self._paces[name].at.append(self._paces[name].now)
+
+    def release(self, lane: Lane) -> None:
+        """One that was to run does not: undo `occupy`."""
+        for name, units in units_of(lane).items():
+            if name in self._free:
+                self._free[name] += units
+            if name in self._paces:
+                self._paces[name].at.pop()
 
     def record(self, link: Link) -> None:
         """Write down the starts of this claim, and forget those that no rate counts any more."""

@@ -116,9 +116,6 @@ def _start(link: Link, database: Database, executor_id: str, want: Want, now: in
         return Started()
     room = Room(link, database, lanes, now)
     taken = _take(link, [lane for lane in lanes if room.fits(lane)], want, room)
-    of = {lane.id: lane for lane in lanes}
-    for values in taken:
-        room.occupy(of[values[LANE]])
     room.record(link)
     until = now + want.lease
     link.run_among(_START, [values[SEQ] for values in taken], executor_id, until, now)
@@ -142,8 +139,8 @@ def _sooner(one: int | None, other: int | None) -> int | None:
 
 
 def _take(link: Link, lanes: Sequence[Lane], want: Want, room: Room) -> list[Values]:
-    """The best jobs, locked. Those that another claim locks first are passed over, and only those
-    that are taken are locked: else the others would overlook jobs that nobody takes."""
+    """The best jobs, locked, and their room occupied. Those that another claim locks first are passed over,
+    and only those that are taken are locked: else the others would overlook jobs that nobody takes."""
     gone: set[int] = set()
     while lanes:
         chosen = list(_choose(link, lanes, want, room, gone))
@@ -156,6 +153,8 @@ def _take(link: Link, lanes: Sequence[Lane], want: Want, room: Room) -> list[Val
         if not missing:
             return [found[head.seq] for head, _ in chosen]
         gone |= missing
+        for _, lane in chosen:
+            room.release(lane)
     return []
 
 
@@ -180,7 +179,6 @@ def _choose(
     link: Link, lanes: Sequence[Lane], want: Want, room: Room, gone: Container[int]
 ) -> Iterator[tuple[Head, Lane]]:
     """The jobs to start, best first: the lanes' lines are merged by (priority, position)."""
-    free = room.copy()
     waiting = []
     for lane, line in _lines(link, lanes, want, gone):
         if head := next(line, None):
@@ -189,14 +187,14 @@ def _choose(
     slots, count = want.slots, want.count
     while waiting and count > 0:
         _, head, lane, line = waiting[0]
-        if not free.fits(lane):
+        if not room.fits(lane):
             heappop(waiting)
             continue
         if lane.slots > slots:
             return  # the free slots are kept for it: else lighter ones would starve it
         slots -= lane.slots
         count -= 1
-        free.occupy(lane)
+        room.occupy(lane)
         yield head, lane
         following = next(line, None) if count else None
         if following:
