@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from heapq import heappop, heappush
 
 from ostinato.model import Job, State
-from ostinato.rules import free_at, matches, unbounded, units_of
-from ostinato.storage import Rate, Want
+from ostinato.rules import free_at, unbounded, units_of
+from ostinato.storage import Rate
 
 Key = tuple[str, str, int, int, tuple[tuple[str, int], ...]]
 Place = tuple[int, int, str]
@@ -46,16 +46,6 @@ class Lane:
 
     def pop(self) -> None:
         heappop(self.line)
-
-    def suits(self, want: Want) -> bool:
-        """Whether an executor can ever take these jobs."""
-        accepted = want.tasks.get(self.task)
-        return (
-            accepted is not None
-            and self.version <= accepted
-            and self.slots <= want.capacity
-            and matches(want.queues, self.queue)
-        )
 
 
 class Capacities:

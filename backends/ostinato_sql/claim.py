@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, func, literal_column, or_, select, text, update
 
 from ostinato import model
-from ostinato.rules import matches
+from ostinato.rules import suits
 from ostinato.storage import Claimed, Want
 from ostinato_sql import due
 from ostinato_sql.capacity import Room, held_until
@@ -162,17 +162,7 @@ def _fitting(link: Link, database: Database, want: Want) -> list[Lane]:
     """Lanes with ready jobs that this executor can ever take."""
     ready = [lane for (lane,) in link.all(_READY_LANES)]
     lanes = read_lanes(link, database.lanes, ready).values()
-    return [lane for lane in lanes if _suits(lane, want)]
-
-
-def _suits(lane: Lane, want: Want) -> bool:
-    accepted = want.tasks.get(lane.task)
-    return (
-        accepted is not None
-        and lane.version <= accepted
-        and lane.slots <= want.capacity
-        and matches(want.queues, lane.queue)
-    )
+    return [lane for lane in lanes if suits(lane, want)]
 
 
 def _choose(

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from ostinato.model import FINAL, SECOND, State, Unique
-from ostinato.storage import Rate
+from ostinato.storage import Rate, Want
 
 
 class Demand(Protocol):
@@ -26,6 +26,17 @@ class Demand(Protocol):
     def slots(self) -> int: ...
     @property
     def holds(self) -> tuple[tuple[str, int], ...]: ...
+
+
+def suits(demand: Demand, want: Want) -> bool:
+    """Whether the executor that wants this can ever take such jobs."""
+    accepted = want.tasks.get(demand.task)
+    return (
+        accepted is not None
+        and demand.version <= accepted
+        and demand.slots <= want.capacity
+        and matches(want.queues, demand.queue)
+    )
 
 
 def units_of(demand: Demand) -> Mapping[str, int]:

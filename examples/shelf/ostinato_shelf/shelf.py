@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ostinato.errors import AlreadyPosted
 from ostinato.model import FINAL, HIGH, Attempt, Channel, ExecutorInfo, Fence, Job, Row
-from ostinato.rules import free_at, holds_key, matches, unbounded, units_of
+from ostinato.rules import free_at, holds_key, suits, unbounded, units_of
 from ostinato.storage import Entry, Posted, Rate, Record, Want
 
 
@@ -175,10 +175,3 @@ def new_row(job: Job, now: int) -> Row:
         expires_at=job.expires_at,
         posted_at=now,
     )
-
-
-def suits(job: Job, want: Want) -> bool:
-    """Whether the executor can ever take this job."""
-    accepted = want.tasks.get(job.task)
-    known = accepted is not None and job.version <= accepted
-    return known and job.slots <= want.capacity and matches(want.queues, job.queue)
