@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Protocol
 
-from ostinato.model import FINAL, SECOND, State, Unique
+from ostinato.model import FINAL, SECOND, End, State, Unique
 from ostinato.storage import Rate, Want
 
 
@@ -59,6 +59,16 @@ def free_at(rate: Rate, starts: Sequence[int], now: int) -> int | None:
         return None
     at = (starts[-rate.count] if rate.count else now) + rate.per
     return at if at > now else None
+
+
+def way_out(end: End, cancelling: bool, asked: str) -> tuple[State, str]:
+    """The state to enter and the reason to give: a cancel that was ``asked`` for meanwhile, with this reason,
+    wins over another try."""
+    if not cancelling:
+        return end.state, end.reason
+    if end.state not in FINAL:
+        return "cancelled", asked or end.reason
+    return end.state, end.reason or (asked if end.state == "cancelled" else "")
 
 
 def holds_key(unique: Unique, state: State, token: int, posted_at: int, now: int) -> bool:
