@@ -19,6 +19,7 @@ from ostinato.errors import ConfigError, ResourceError
 from ostinato.model import Job, Row
 from ostinato.names import check_name, suggest
 from ostinato.rules import units_of
+from ostinato.search import rows
 from ostinato.storage import Entry, JobQuery, Rate, Store
 from ostinato.units import Duration, micros
 
@@ -111,14 +112,7 @@ def _pauses(store: Store) -> dict[str, tuple[Paused, int]]:
 
 def running(store: Store) -> list[Row]:
     """All jobs that run now."""
-    rows: list[Row] = []
-    cursor = None
-    while True:
-        page = store.find(JobQuery(states=("running",), limit=1000, cursor=cursor))
-        rows += page.rows
-        cursor = page.next
-        if cursor is None:
-            return rows
+    return list(rows(store, JobQuery(states=("running",), limit=1000)))
 
 
 class Capacities:
@@ -228,12 +222,12 @@ class Capacities:
         """All that are declared, with what is held of them."""
         paused = pauses(self._store)
         units = self._declared(paused)
-        rows = running(self._store) if units else []
+        held = running(self._store) if units else []
         return [
             Resource(
                 name=name.removeprefix("resource:"),
                 units=units[name],
-                held={row.job.id: held for row in rows if (held := units_of(row.job).get(name, 0))},
+                held={row.job.id: some for row in held if (some := units_of(row.job).get(name, 0))},
                 paused=paused.get(name),
             )
             for name in sorted(units)
