@@ -13,9 +13,9 @@ from harness import WAIT
 
 from ostinato import ConfigError, JobFailed, current_job, task
 from ostinato.book import Book, job_for
+from ostinato.errors import StoreUnavailable
 from ostinato.ids import new_id
 from ostinato.lifecycle import decide
-from ostinato.errors import StoreUnavailable
 from ostinato.model import SECOND, Job, Outcome, Rise
 from ostinato.schedule import define
 from ostinato.storage import Ask, JobQuery, Store
