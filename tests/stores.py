@@ -108,13 +108,20 @@ EMPTY: dict[str, Callable[[str], str]] = {
 """By name, which is that of the fixture of its server: the URL of a store there that holds nothing."""
 
 
+def empties(request: pytest.FixtureRequest, kind: str) -> NewUrl:
+    """Tells at every call where an empty store of this kind is. Ask for it once the one before is closed: a
+    database may have been emptied for it."""
+    if kind in ("memory", "sqlite"):
+        server = str(request.getfixturevalue("tmp_path_factory").mktemp(kind))
+    else:
+        server = request.getfixturevalue(kind)
+    return lambda: EMPTY[kind](server)
+
+
 @pytest.fixture
-def new_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewUrl:
-    """Tells at every call where an empty store is, of the kind that the test's parameter names. Ask for it
-    once the one before is closed: a database may have been emptied for it."""
-    kind = request.param
-    server = tmp_path_factory.mktemp(kind) if kind in ("memory", "sqlite") else request.getfixturevalue(kind)
-    return lambda: EMPTY[kind](str(server))
+def new_url(request: pytest.FixtureRequest) -> NewUrl:
+    """Of the kind that the test's parameter names."""
+    return empties(request, request.param)
 
 
 def on_empty_stores(*names: str) -> pytest.MarkDecorator:
