@@ -15,6 +15,7 @@ ONCE = (
     "cli",
     "docs",
     "examples",
+    "executor/test_busy_machine",
     "executor/test_capacities",
     "executor/test_copying",
     "executor/test_deadlines",
