@@ -426,6 +426,9 @@ def test_schedules(cli: Cli) -> None:
     assert len(cli.json("schedules", "next", "nightly", "--count", "3")) == 3
     assert cli.run("schedules", "pause", "nightly").stdout == "nightly paused\n"
     assert cli.json("schedules")[0]["paused"] is True
+    job = cli.run("schedules", "run", "nightly").stdout.strip()
+    cli.run("cancel", job)
+    assert f" ago: job {job} of schedule nightly was cancelled" in cli.run("schedules").stdout
     cli.run("schedules", "resume", "nightly")
     job = cli.run("schedules", "run", "nightly").stdout.strip()
     days = ("--from", "2026-03-01", "--until", "2026-03-05")

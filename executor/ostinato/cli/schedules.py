@@ -14,6 +14,7 @@ from ostinato.cli.terminal import ago, counted, local, plain, print_json, print_
 from ostinato.cli.times import time_of
 from ostinato.errors import ConfigError
 from ostinato.executor import TaskExecutor
+from ostinato.rounds import Round
 from ostinato.timetable import ScheduleHandle
 
 
@@ -37,11 +38,19 @@ def command(context: click.Context, url: str | None, as_json: bool) -> int:
             "[yellow]paused[/]" if one.paused else ago(one.next) if one.next else "",
             ago(one.last),
             ago(one.last_completed_at),
+            _round(one.round),
         )
         for one in found
     ]
-    print_table(("SCHEDULE", "RUNS", "TASK", "NEXT", "LAST TICK", "LAST SUCCESS"), rows)
+    print_table(("SCHEDULE", "RUNS", "TASK", "NEXT", "LAST TICK", "LAST SUCCESS", "LAST ROUND"), rows)
     return OK
+
+
+def _round(one: Round | None) -> str:
+    """What became of it; why, if no job of its own tells."""
+    if one is None:
+        return ""
+    return f"{one.state} {ago(one.at)}" + (f": {plain(one.reason)}" if one.job_id is None else "")
 
 
 def _verb(name: str, act: Callable[[ScheduleHandle], Any], said: str, text: str) -> None:
