@@ -437,7 +437,7 @@ def test_schedules(cli: Cli) -> None:
     cli.drain()
     shown = cli.json("show", job)
     assert (shown["schedule"], shown["state"], shown["result"]) == ("nightly", "succeeded", 2)
-    assert len(cli.json("jobs", "--tag", "schedule:nightly")) == 5
+    assert len(cli.json("jobs", "--tag", "schedule:nightly")) == 6
     assert len(cli.json("jobs", "--tag", "schedule:then")) >= 1
     cli.run("schedules", "remove", "nightly", code=2)
     cli.run("schedules", "remove", "then")
