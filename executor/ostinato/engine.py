@@ -202,6 +202,8 @@ class Engine:
         for row, outcome, end in ended:
             if end.state == "succeeded":
                 self.ticker.completed(row, outcome.ended_at)
+            else:
+                self.ticker.unmet(row, end)
             if end.state == "scheduled":
                 self.dispatcher.due(end.run_at)
             if end.state == "ready" or end.posts:
