@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from ostinato.errors import AlreadyPosted
 from ostinato.model import FINAL, HIGH, After, Channel, ExecutorInfo, Job, State
-from ostinato.storage import Entry, Posted, Want, consequence, first_state, holds_key
+from ostinato.rules import consequence, first_state, holds_key, suits
+from ostinato.storage import Entry, Posted, Want
 from ostinato_memory.lane import Capacities, Key, Lane, Place, Rates, lane_key
 from ostinato_memory.listeners import MemoryListener
 from ostinato_memory.record import Record
@@ -281,7 +282,7 @@ class Ledger:
         one that waits."""
         times = [self._next_scheduled(), self._next_timeout()]
         if self.rates:
-            times += [self.rates.free_at(lane, now) for lane in self._waiting if lane.suits(want)]
+            times += [self.rates.free_at(lane, now) for lane in self._waiting if suits(lane, want)]
         return min((at for at in times if at is not None), default=None)
 
     def _next_scheduled(self) -> int | None:
@@ -311,7 +312,7 @@ class Ledger:
     def choose(self, want: Want, now: int) -> Iterator[Record]:
         """The jobs to start now, best first. The caller enters each into ``running`` before it
         asks for the next, so that the capacities count it."""
-        heads = [(head, lane) for lane in tuple(self._waiting) if lane.suits(want) and (head := self._head(lane))]
+        heads = [(head, lane) for lane in tuple(self._waiting) if suits(lane, want) and (head := self._head(lane))]
         heapify(heads)
         slots, count = want.slots, want.count
         while heads and count > 0:

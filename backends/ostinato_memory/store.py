@@ -11,6 +11,7 @@ from operator import attrgetter
 from msgspec.structs import replace
 
 from ostinato.model import FINAL, SECOND, WAITING, After, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State
+from ostinato.rules import first_state, way_out
 from ostinato.storage import (
     NO_RATES,
     Ask,
@@ -27,7 +28,6 @@ from ostinato.storage import (
     Renewal,
     Rescue,
     Want,
-    first_state,
 )
 from ostinato.storage import Record as Stored
 from ostinato_memory.ledger import Ledger
@@ -215,7 +215,7 @@ class MemoryStore:
             known = self._ledger.records.get(fence.job_id)
             return known is not None and fence.token in known.ends
         now = self.now()
-        state, reason = _outcome(record, end)
+        state, reason = way_out(end, record.cancelling, record.reason)
         draft = self._ledger.draft(end.posts if state == end.state else (), now)
         record.ends[fence.token] = end.attempt
         record.priority = end.priority
@@ -350,15 +350,6 @@ class MemoryStore:
     def listen(self, channels: frozenset[Channel]) -> Listener:
         with self._lock:
             return MemoryListener(channels, self._ledger.listeners, owner=self)
-
-
-def _outcome(record: Record, end: End) -> tuple[State, str]:
-    """The state to enter and the reason to give: a cancel asked for meanwhile wins over another try."""
-    if not record.cancelling:
-        return end.state, end.reason
-    if end.state not in FINAL:
-        return "cancelled", record.reason or end.reason
-    return end.state, end.reason or (record.reason if end.state == "cancelled" else "")
 
 
 def _orphaned(record: Record, dead: Sequence[str], now: int) -> bool:

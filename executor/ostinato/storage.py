@@ -12,8 +12,8 @@ and waiting jobs are fields of `Job`, states ``blocked`` and ``waiting``, and as
 
 What holds whenever a job ends, by whatever verb, in the same atomic step:
 
-- Jobs that come after it (`Job.after`, `End.after`) hear of it: `consequence` says what becomes of each.
-  A released one enters the state that `first_state` tells for its ``run_at``.
+- Jobs that come after it (`Job.after`, `End.after`) hear of it: `ostinato.rules.consequence` says what becomes of
+  each. A released one enters the state that `ostinato.rules.first_state` tells for its ``run_at``.
 - Its steps (jobs whose `Job.flow` it is) that have not ended are asked to ``cancel``.
 
 Both may end further jobs, of which the same holds.
@@ -22,28 +22,12 @@ Both may end further jobs, of which the same holds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from ostinato.model import (
-    FINAL,
-    SECOND,
-    WAITING,
-    After,
-    Attempt,
-    Channel,
-    End,
-    Error,
-    ExecutorInfo,
-    Fence,
-    Job,
-    Row,
-    State,
-    Unique,
-)
+from ostinato.model import Attempt, Channel, End, Error, ExecutorInfo, Fence, Job, Row, State
 
 
 class Rate(Struct, frozen=True):
@@ -247,12 +231,12 @@ class Store(Protocol):
 
         A job whose id is known already is left as it is (``created`` False), so that posting
         again after a lost answer is safe. Jobs whose ``run_at`` is in the future are
-        ``scheduled``, others ``ready`` (`first_state`), but a job that comes after others (`Job.after`) is
-        ``blocked`` until `consequence` says otherwise. Those are stored already, or come earlier in the
+        ``scheduled``, others ``ready`` (`ostinato.rules.first_state`), but a job that comes after others (`Job.after`) is
+        ``blocked`` until `ostinato.rules.consequence` says otherwise. Those are stored already, or come earlier in the
         same call; others have ended long ago.
 
-        A unique key is held by the job that was created with it, for as long as `holds_key` says;
-        who posts it meanwhile gets what `Unique.on_conflict` says, also within one call. Raises
+        A unique key is held by the job that was created with it, for as long as `ostinato.rules.holds_key`
+        says; who posts it meanwhile gets what `Unique.on_conflict` says, also within one call. Raises
         AlreadyPosted, and then nothing is stored. A key may have 255 characters.
         """
 
@@ -274,8 +258,9 @@ class Store(Protocol):
 
         Every job holds one unit of ``queue:NAME`` for its queue and of ``task:NAME`` for its task; 0
         pauses the queue or task. These names, and those of `Job.holds` that begin with ``key:``, have no
-        bounds unless they are set (`unbounded`); any other name without a capacity has none to give. A
-        rate counts the starts of jobs that hold its name, whatever their units.
+        bounds unless they are set (`ostinato.rules.unbounded`); any other name without a capacity has none to
+        give. A rate counts the starts of jobs that hold its name, whatever their units, since it was set: one
+        that is removed forgets them, one that is changed does not.
         """
 
     def rates(self) -> dict[str, Rate]:
@@ -420,40 +405,3 @@ class Migrates(Protocol):
         """Bring the store to the version of this release, whether `open` may do so or not; ``run``
         False: only tell how. No statements: there is nothing to do. The store needs not be open.
         Raises StoreUnavailable or StoreCorrupt."""
-
-
-def first_state(job: Job, run_at: int, now: int) -> State:
-    """The state of a job that waits for no other one."""
-    if job.kind in WAITING:
-        return "waiting"
-    return "scheduled" if run_at > now else "ready"
-
-
-def consequence(after: After, left: Sequence[str], ended: Mapping[str, State]) -> tuple[State, str] | None:
-    """What becomes of a job that waits for ``left`` when those in ``ended`` have ended in these states: the
-    final state that it enters and why; ("ready", ""): it waits no longer; None: it does."""
-    for job_id in left:
-        if after.failure != "run" and ended.get(job_id, "succeeded") != "succeeded":
-            return _FATE[after.failure], f"it came after job {job_id}, which is {ended[job_id]}"
-    still = [job_id for job_id in left if job_id not in ended]
-    return ("ready", "") if not still or (after.first and len(still) < len(left)) else None
-
-
-_FATE: Mapping[str, State] = {"cancel": "cancelled", "fail": "failed"}
-
-
-def holds_key(unique: Unique, state: State, token: int, posted_at: int, now: int) -> bool:
-    """Whether the job that was created with this key still holds it."""
-    if unique.period is not None:
-        return now < posted_at + int(unique.period * SECOND)
-    return state not in FINAL and (unique.until == "finished" or token == 0)
-
-
-def unbounded(name: str) -> bool:
-    """Whether there is any number of this until a capacity is set."""
-    return name.startswith(("queue:", "task:", "key:"))
-
-
-def matches(patterns: Sequence[str], queue: str) -> bool:
-    """Whether a queue is among names or globs (``*``, ``?``, ``[...]`` as in `fnmatch`)."""
-    return any(queue == pattern or fnmatchcase(queue, pattern) for pattern in patterns)

@@ -22,7 +22,6 @@ from ostinato.storage import Ask, JobQuery, Store
 from ostinato.testing.clock import FakeClock
 from ostinato.testing.faulty_store import behind
 from ostinato.testing.samples import claim, finish, job
-from ostinato.testing.threads import together
 from ostinato.ticker import Ticker
 from ostinato_memory.store import MemoryStore
 from ostinato_sql.sqlite import SqliteDialect
@@ -92,55 +91,6 @@ def test_the_jobs_of_a_schedule_age_too(store, clock):
     ticker._turn()
     (one,) = posted(store)
     assert one.promote_at == clock.now + 60 * SECOND
-
-
-def test_a_tick_posts_once_however_many_look_after_it(store, clock):
-    """16 executors, a schedule every second, ten minutes."""
-    add(store, every=1, overlap="allow")
-    tickers, begun = [Ticker(store) for _ in range(16)], clock.now // SECOND
-    minutes = 10 if isinstance(store, MemoryStore) else 1
-    for second in range(60 * minutes):
-        clock.advance(1)
-        if second % 20:
-            for one in tickers:
-                one._turn()
-        else:
-            together(lambda one: one._turn(), tickers)
-    assert ticks(store) == [begun + n for n in range(1, 60 * minutes + 1)]
-
-
-def test_tickers_that_die_anywhere_lose_and_double_no_tick(store, clock):
-    """Each call of the store may be the last of a ticker, before or after it was carried out."""
-
-    class Deadly:
-        def __init__(self) -> None:
-            self.left = -1
-
-        def __getattr__(self, name: str) -> Any:
-            def call(*args: Any) -> Any:
-                self.left -= 1
-                if self.left == 0:
-                    raise StoreUnavailable("dead before")
-                answer = getattr(store, name)(*args)
-                if self.left == 1:
-                    self.left = -1
-                    raise StoreUnavailable("dead after")
-                return answer
-
-            return call
-
-    add(store, every=1, overlap="allow", catch_up="all")
-    begun = clock.now // SECOND
-    for second in range(60):
-        clock.advance(1)
-        deadly = Deadly()
-        deadly.left = second % 9 + 1
-        for ticker in (Ticker(deadly), Ticker(store)):  # type: ignore[arg-type]
-            try:
-                ticker._turn()
-            except StoreUnavailable:
-                continue
-    assert ticks(store) == [begun + n for n in range(1, 61)]
 
 
 @pytest.mark.parametrize(("catch_up", "most", "expected"), [("all", 100, 100), ("latest", 100, 1), ("none", 100, 0)])
