@@ -10,7 +10,7 @@ from operator import attrgetter
 
 from msgspec.structs import replace
 
-from ostinato.model import FINAL, SECOND, WAITING, After, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State
+from ostinato.model import SECOND, WAITING, After, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State
 from ostinato.rules import first_state, way_out
 from ostinato.storage import (
     NO_RATES,

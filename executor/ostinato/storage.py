@@ -231,9 +231,9 @@ class Store(Protocol):
 
         A job whose id is known already is left as it is (``created`` False), so that posting
         again after a lost answer is safe. Jobs whose ``run_at`` is in the future are
-        ``scheduled``, others ``ready`` (`ostinato.rules.first_state`), but a job that comes after others (`Job.after`) is
-        ``blocked`` until `ostinato.rules.consequence` says otherwise. Those are stored already, or come earlier in the
-        same call; others have ended long ago.
+        ``scheduled``, others ``ready`` (`ostinato.rules.first_state`), but a job that comes after others
+        (`Job.after`) is ``blocked`` until `ostinato.rules.consequence` says otherwise. Those are stored
+        already, or come earlier in the same call; others have ended long ago.
 
         A unique key is held by the job that was created with it, for as long as `ostinato.rules.holds_key`
         says; who posts it meanwhile gets what `Unique.on_conflict` says, also within one call. Raises
