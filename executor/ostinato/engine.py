@@ -210,7 +210,9 @@ class Engine:
                 self.dispatcher.posted()
             if self._wants("deadline_missed") and missed_during(row, end.attempt):
                 self._missed(row)
-            if self._wants(END_EVENTS.get(end.state, "retry")):
+            if end.state == "waiting":
+                log.error("job %s (%s) is parked: %s", row.job.id, row.job.task, end.reason)
+            elif end.state != "blocked" and self._wants(END_EVENTS.get(end.state, "retry")):
                 self._report(row, outcome, end)
         self._hand_over([(row, outcome) for row, outcome, _ in ended])
 
@@ -242,7 +244,7 @@ class Engine:
             "peak_memory": outcome.peak_memory,
         }
         text = f"attempt {row.attempt} ended: {outcome.reason or outcome.kind}"
-        level = pino.INFO if outcome.kind in ("success", "snooze") else pino.ERROR
+        level = pino.INFO if outcome.kind in ("success", "snooze", "suspended") else pino.ERROR
         close_log(path, bindings, level, text, {key: value for key, value in fields.items() if value is not None})
         return row.job.id, row.attempt, row.token, path
 
