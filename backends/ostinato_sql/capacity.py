@@ -13,8 +13,8 @@ from sqlalchemy import bindparam, delete, func, select
 from ostinato.rules import free_at, unbounded, units_of
 from ostinato.storage import Rate
 from ostinato_sql.database import Database
+from ostinato_sql.lane import Lane, read_lanes
 from ostinato_sql.link import Link, Values
-from ostinato_sql.rows import Lane, read_lanes
 from ostinato_sql.statement import Keyed, Statement
 from ostinato_sql.tables import is_running, jobs, limits, starts
 

@@ -17,8 +17,9 @@ from ostinato.storage import Claimed, Want
 from ostinato_sql import due
 from ostinato_sql.capacity import Room, held_until
 from ostinato_sql.database import Database
+from ostinato_sql.lane import Lane, read_lanes
 from ostinato_sql.link import Link, Values
-from ostinato_sql.rows import ATTEMPT, LANE, PRIORITY, SEQ, TOKEN, WHOLE, Lane, changed, read_lanes, to_rows
+from ostinato_sql.rows import ATTEMPT, LANE, PRIORITY, SEQ, TOKEN, WHOLE, changed, to_rows
 from ostinato_sql.statement import Keyed, Statement
 from ostinato_sql.tables import is_ready, jobs
 
@@ -71,12 +72,13 @@ class Head(NamedTuple):
     position: int
 
 
-def claim(database: Database, executor_id: str, want: Want) -> Claimed:
+def claim(database: Database, executor_id: str, want: Want) -> tuple[Claimed, set[model.Channel]]:
+    """What is claimed, and who should hear of what time has brought."""
     clock, dialect = database.dialect.clock, database.dialect
     with database.read() as link:
         ahead, now = due.Ahead(link), clock()
         if not ahead.due(now) and not (ahead.ready and _fitting(link, database, want)):
-            return Claimed(rows=[], now=now, next_at=ahead.run_at)
+            return Claimed(rows=[], now=now, next_at=ahead.next_at), set()
 
     def work(link: Link) -> tuple[due.Brought, int, Started]:
         dialect.lock_capacities(link, alone=False)
@@ -85,14 +87,16 @@ def claim(database: Database, executor_id: str, want: Want) -> Claimed:
         return brought, now, Started() if brought.more else _start(link, database, executor_id, want, now)
 
     expired: list[model.Row] = []
+    told: set[model.Channel] = set()
     while True:
         # A crash of the machine ends the executors with a file, but not those of a server: a claim that
         # it forgot would be given again, and two runs had the same token.
         brought, now, started = database.write(work, lasting=not dialect.alone)
         expired += brought.expired
+        told |= brought.told
         if not brought.more:
-            next_at = _sooner(brought.ahead.run_at, started.held_until)
-            return Claimed(rows=list(started.rows), now=now, next_at=next_at, expired=expired)
+            next_at = due.sooner(brought.ahead.next_at, started.held_until)
+            return Claimed(rows=list(started.rows), now=now, next_at=next_at, expired=expired), told
 
 
 def claim_within(link: Link, database: Database, executor_id: str, want: Want) -> Claimed:
@@ -100,7 +104,7 @@ def claim_within(link: Link, database: Database, executor_id: str, want: Want) -
     database.dialect.lock_capacities(link, alone=False)
     ahead, now = due.Ahead(link), database.dialect.clock()
     started = Started() if ahead.due(now) else _start(link, database, executor_id, want, now)
-    return Claimed(rows=list(started.rows), now=now, next_at=_sooner(ahead.run_at, started.held_until))
+    return Claimed(rows=list(started.rows), now=now, next_at=due.sooner(ahead.next_at, started.held_until))
 
 
 class Started(NamedTuple):
@@ -132,10 +136,6 @@ def _start(link: Link, database: Database, executor_id: str, want: Want, now: in
         for values in taken
     ]
     return Started(to_rows(link, database.lanes, started), held_until(room, lanes))
-
-
-def _sooner(one: int | None, other: int | None) -> int | None:
-    return one if other is None else other if one is None else min(one, other)
 
 
 def _take(link: Link, lanes: Sequence[Lane], want: Want, room: Room) -> list[Values]:

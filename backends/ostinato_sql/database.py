@@ -15,9 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from ostinato.errors import StoreUnavailable
 from ostinato_sql import migrations
 from ostinato_sql.dialect import Dialect
+from ostinato_sql.lane import Lane
 from ostinato_sql.link import Link
 from ostinato_sql.pool import Pool
-from ostinato_sql.rows import Lane
 
 T = TypeVar("T")
 

@@ -1,8 +1,8 @@
 """MariaDB (10.6 and later) and MySQL (8.0 and later), by PyMySQL.
 
 As with PostgreSQL, executors claim at the same time and pass over what others have locked. There
-are no partial indexes: whole ones begin with the state, and one on a computed column stands for
-the jobs that may rise. There is no push: see `ostinato_sql.poll`.
+are no partial indexes: whole ones begin with the state, and those on computed columns stand for
+the few jobs that may rise or lapse. There is no push: see `ostinato_sql.poll`.
 """
 
 from __future__ import annotations
@@ -37,10 +37,13 @@ _SESSION = (
 # Text compares as it is, trailing spaces included.
 _COLLATIONS = {True: "utf8mb4_nopad_bin", False: "utf8mb4_0900_bin"}
 _SETTINGS: Mapping[str, Any] = {"connect_timeout": 10, "read_timeout": 60, "write_timeout": 60}
-_RISING = (
+_COMPUTED = (
     "ALTER TABLE ostinato_jobs ADD COLUMN rises_at BIGINT GENERATED ALWAYS AS (CASE WHEN promote_at IS NOT NULL AND "
     "priority < 100 AND state IN ('ready', 'scheduled') THEN promote_at END) VIRTUAL",
     "CREATE INDEX ostinato_rising ON ostinato_jobs (rises_at)",
+    "ALTER TABLE ostinato_jobs ADD COLUMN lapses_at BIGINT GENERATED ALWAYS AS (CASE WHEN state = 'waiting' AND "
+    "attempt = 0 THEN expires_at END) VIRTUAL",
+    "CREATE INDEX ostinato_lapsing ON ostinato_jobs (lapses_at)",
 )
 # Its optimizer does not step along an index, but looks once for each lane there ever was; a semi-join
 # of EXISTS might read all ready jobs instead.
@@ -67,8 +70,9 @@ class MysqlDialect:
     partial = False
     whose = "SELECT DATABASE(), @@hostname, @@port, @@datadir"
     ready_lanes = _READY_LANES
-    own_tables: tuple[str, ...] = (*_RISING, _SEQUENCE, poll.TABLE)
+    own_tables: tuple[str, ...] = (*_COMPUTED, _SEQUENCE, poll.TABLE)
     rising: ColumnElement[int] = literal_column("ostinato_jobs.rises_at")
+    lapsing: ColumnElement[int] = literal_column("ostinato_jobs.lapses_at")
 
     def __init__(
         self,

@@ -63,6 +63,7 @@ class PostgresDialect:
     own_tables: tuple[str, ...] = ("CREATE SEQUENCE ostinato_seq",)
     table_end = ""
     rising: ColumnElement[int] = jobs.c.promote_at
+    lapsing: ColumnElement[int] = jobs.c.expires_at
 
     def __init__(
         self,
