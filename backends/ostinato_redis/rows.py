@@ -12,9 +12,9 @@ import msgspec
 from msgspec.structs import asdict, force_setattr, replace
 
 from ostinato.errors import PayloadError
-from ostinato.model import SECOND, Attempt, End, Error, ExecutorInfo, Fence, Job, Row
+from ostinato.model import SECOND, WAITING, After, Attempt, End, Error, ExecutorInfo, Fence, Job, Row
 from ostinato.rules import units_of
-from ostinato.storage import Entry, Rate, Record
+from ostinato.storage import Ask, Entry, Rate, Record
 
 FIELDS = (
     "job",
@@ -37,6 +37,8 @@ FIELDS = (
     "reason",
     "progress",
     "checkpoint",
+    "after",
+    "steps",
 )
 """The fields of a job's hash that make its row, in the order in which the scripts answer them."""
 
@@ -111,6 +113,14 @@ class Batch:
             item["promote_at"] = str(job.promote_at)
         if job.expires_at is not None:
             item["expires_at"] = str(job.expires_at)
+        if job.kind in WAITING:
+            item["waits"] = 1
+        if job.default is not None:
+            item["default"] = job.default
+        if job.flow is not None:
+            item["flow"] = job.flow
+        if job.after is not None:
+            item["after"] = _rule(job.after)
         if job.tags:
             item["tags"] = list(dict.fromkeys(job.tags))
         if job.unique is not None:
@@ -125,7 +135,15 @@ class Batch:
 
     def records(self, records: Iterable[Record]) -> list[Item]:
         """Items of jobs that come from another store."""
-        return [{**self._item(record.row.job), "fields": _loaded(record)} for record in records]
+        return [
+            {
+                **self._item(record.row.job),
+                "fields": _loaded(record),
+                "after": _rule(record.row.after or After(())),
+                "steps": record.row.steps,
+            }
+            for record in records
+        ]
 
     def ends(self, ends: Iterable[tuple[Fence, End]]) -> list[dict[str, Any]]:
         return [
@@ -143,6 +161,7 @@ class Batch:
                 "attempt": end.attempt.number,
                 "record": msgspec.json.encode(end.attempt).decode(),
                 "posts": self.items(end.posts),
+                "after": _rule(end.after or After(())) if end.state == "blocked" else False,
             }
             for fence, end in ends
         ]
@@ -168,11 +187,24 @@ def _loaded(record: Record) -> dict[str, Any]:
         "reason": row.reason,
         "progress": _or_false(row.progress),
         "checkpoint": _or_false(row.checkpoint),
+        "after": row.state == "blocked" and _rule(row.after or After(()))[0],
+        "steps": bool(row.steps) and 1,
     }
     for attempt in record.attempts:
         # Under which token it was reported is not told, so that nobody's report is taken for its repetition.
         fields[f"a{attempt.number}"] = f"0 {msgspec.json.encode(attempt).decode()}"
     return fields
+
+
+def _rule(after: After) -> tuple[str, tuple[str, ...]]:
+    """How a job comes after others, in words, and which they are."""
+    return after.failure + " first" * after.first, after.jobs
+
+
+def _to_after(told: tuple[str, list[str]]) -> After | None:
+    rule, jobs = told
+    failure, _, first = rule.partition(" ")
+    return After(tuple(jobs), failure, bool(first)) if jobs else None  # type: ignore[arg-type]
 
 
 def _or_false(value: Any) -> Any:
@@ -198,7 +230,7 @@ def to_row(values: Sequence[Any], owner: str | None = None) -> Row:
     (job_id, job, state, priority, token, attempt, charged, deaths, now_owned_by, lease, run_at, expires_at) = values[
         :12
     ]
-    (posted, started, ended, cancelling, result, error, reason, progress, checkpoint) = values[12:]
+    (posted, started, ended, cancelling, result, error, reason, progress, checkpoint, after, steps) = values[12:]
     return Row(
         job=_to_job(job, job_id),
         state=state,
@@ -220,6 +252,8 @@ def to_row(values: Sequence[Any], owner: str | None = None) -> Row:
         reason=reason or "",
         progress=None if progress is False else progress,
         checkpoint=None if checkpoint is False else checkpoint,
+        after=_to_after(after) if after else None,
+        steps=to_mapping(steps, str) if steps else {},
     )
 
 
@@ -254,6 +288,10 @@ def to_rate(text: str) -> Rate:
 def to_entries(kind: str, flat: Sequence[str]) -> list[Entry]:
     kept = to_mapping(flat, lambda text: text.partition(" "))
     return [Entry(kind, name, value, int(version)) for name, (version, _, value) in sorted(kept.items())]
+
+
+def ask_words(ask: Ask) -> dict[str, Any]:
+    return {"kind": ask.kind, "reason": ask.reason, "result": _or_false(ask.result), "error": _json(ask.error)}
 
 
 def limit_words(capacities: Mapping[str, int | None], rates: Mapping[str, Rate | None]) -> dict[str, Any]:

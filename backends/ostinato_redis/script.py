@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import NamedTuple, get_args
 
-from ostinato.model import State
+from ostinato.model import FINAL, State
 from ostinato_redis.rows import FIELDS
 
 _PARTS = re.compile(r"-- parts: ([\w ]+)\n")
@@ -33,6 +33,7 @@ def script(verb: str) -> Script:
     body = _read(f"{verb}.lua")
     named = _PARTS.match(body)
     parts = ["begin", *(named[1].split() if named else ())]
-    known = f"local ROW, STATES = {_list(FIELDS)}, {_list(get_args(State))}\n"
+    final = ", ".join(f"{state} = true" for state in sorted(FINAL))
+    known = f"local ROW, STATES, FINAL = {_list(FIELDS)}, {_list(get_args(State))}, {{{final}}}\n"
     text = known + "\n".join([*(_read(f"parts/{part}.lua") for part in parts), body])
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())

@@ -31,7 +31,8 @@ local function facts_of(item)
     promote_at = item.promote_at or false, expires_at = item.expires_at or false,
     tags = item.tags and cmsgpack.pack(item.tags) or false,
     key = item.key or false, key_until = item.key_until or false, key_period = item.key_period or false,
-    state = tonumber(item.run_at) > NOW and 'scheduled' or 'ready',
+    waits = item.waits or false, default = item.default or false, flow = item.flow or false,
+    after = item.after and item.after[1] or false, state = item.after and 'blocked' or first_state(item),
   }
 end
 
@@ -48,22 +49,27 @@ local function insert(item, fields)
   end
   if item.key and not (fields and holder(item.key)) then call('HSET', T .. 'unique', item.key, item.id) end
   write(job, facts)
-  tag(job, 1)
+  file(job, 1)
   join(job)
+  tie_to_flow(job)
+  if job.state == 'blocked' then wait_for(job, item.after[2], not fields and 'succeeded') end
 end
 
 -- All of a waiting job but its id, its time of posting and its place in line; one that has begun stays.
 local function replace(id, item)
   local job = look(id)
-  if tonumber(job.token or 0) > 0 or FINAL[job.state] then return end
-  tag(job, -1)
+  if tonumber(job.token or 0) > 0 or job.state ~= 'scheduled' and job.state ~= 'ready' then return end
+  file(job, -1)
   leave(job)
+  untie_from_flow(job)
   abandon(job.lane)
   local facts = facts_of(item)
   facts.job = item.in_place[tonumber(job.place) < 4503599627370496 and 2 or 1]
   write(job, facts)
-  tag(job, 1)
+  file(job, 1)
   join(job)
+  tie_to_flow(job)
+  if job.state == 'blocked' then wait_for(job, item.after[2], 'succeeded') end
 end
 
 -- The ids of the new ones.
