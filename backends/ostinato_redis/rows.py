@@ -37,10 +37,16 @@ FIELDS = (
     "reason",
     "progress",
     "checkpoint",
-    "after",
     "steps",
 )
 """The fields of a job's hash that make its row, in the order in which the scripts answer them."""
+
+FACTS = (
+    *("state", "lane", "seq", "place", "priority", "asked", "token", "attempt", "run_at", "promote_at", "expires_at"),
+    *("posted", "ended", "owner", "lease", "cancelling", "reason", "tags", "key", "key_until", "key_period"),
+    "flow",
+)
+"""Those that the scripts decide by."""
 
 Value = TypeVar("Value")
 Item = dict[str, Any]
@@ -113,14 +119,6 @@ class Batch:
             item["promote_at"] = str(job.promote_at)
         if job.expires_at is not None:
             item["expires_at"] = str(job.expires_at)
-        if job.kind in WAITING:
-            item["waits"] = 1
-        if job.default is not None:
-            item["default"] = job.default
-        if job.flow is not None:
-            item["flow"] = job.flow
-        if job.after is not None:
-            item["after"] = _rule(job.after)
         if job.tags:
             item["tags"] = list(dict.fromkeys(job.tags))
         if job.unique is not None:
@@ -131,19 +129,24 @@ class Batch:
                 item["in_place"] = [_words(replace(job, front=front)) for front in (False, True)]
             if job.unique.period is not None:
                 item["key_period"] = int(job.unique.period * SECOND)
+        if job.kind in WAITING:
+            item["waits"] = 1
+        if job.default is not None:
+            item["default"] = job.default
+        if job.flow is not None:
+            item["flow"] = job.flow
+        if job.after is not None:
+            item.update(_awaited(job.after))
         return item
 
     def records(self, records: Iterable[Record]) -> list[Item]:
         """Items of jobs that come from another store."""
-        return [
-            {
-                **self._item(record.row.job),
-                "fields": _loaded(record),
-                "after": _rule(record.row.after or After(())),
-                "steps": record.row.steps,
-            }
-            for record in records
-        ]
+        return [self._record(record) for record in records]
+
+    def _record(self, record: Record) -> Item:
+        row = record.row
+        awaited = _awaited(row.after or After(())) if row.state == "blocked" else {}
+        return {**self._item(row.job), **awaited, "steps": row.steps, "fields": _loaded(record)}
 
     def ends(self, ends: Iterable[tuple[Fence, End]]) -> list[dict[str, Any]]:
         return [
@@ -161,7 +164,7 @@ class Batch:
                 "attempt": end.attempt.number,
                 "record": msgspec.json.encode(end.attempt).decode(),
                 "posts": self.items(end.posts),
-                "after": _rule(end.after or After(())) if end.state == "blocked" else False,
+                **(_awaited(end.after or After(())) if end.state == "blocked" else {}),
             }
             for fence, end in ends
         ]
@@ -187,7 +190,6 @@ def _loaded(record: Record) -> dict[str, Any]:
         "reason": row.reason,
         "progress": _or_false(row.progress),
         "checkpoint": _or_false(row.checkpoint),
-        "after": row.state == "blocked" and _rule(row.after or After(()))[0],
         "steps": bool(row.steps) and 1,
     }
     for attempt in record.attempts:
@@ -196,13 +198,11 @@ def _loaded(record: Record) -> dict[str, Any]:
     return fields
 
 
-def _rule(after: After) -> tuple[str, tuple[str, ...]]:
-    """How a job comes after others, in words, and which they are."""
-    return after.failure + " first" * after.first, after.jobs
+def _awaited(after: After) -> Item:
+    return {"after": after.jobs, "rule": after.failure + " first" * after.first}
 
 
-def _to_after(told: tuple[str, list[str]]) -> After | None:
-    rule, jobs = told
+def _to_after(rule: str, jobs: list[str]) -> After | None:
     failure, _, first = rule.partition(" ")
     return After(tuple(jobs), failure, bool(first)) if jobs else None  # type: ignore[arg-type]
 
@@ -230,7 +230,7 @@ def to_row(values: Sequence[Any], owner: str | None = None) -> Row:
     (job_id, job, state, priority, token, attempt, charged, deaths, now_owned_by, lease, run_at, expires_at) = values[
         :12
     ]
-    (posted, started, ended, cancelling, result, error, reason, progress, checkpoint, after, steps) = values[12:]
+    (posted, started, ended, cancelling, result, error, reason, progress, checkpoint, steps, *after) = values[12:]
     return Row(
         job=_to_job(job, job_id),
         state=state,
@@ -252,7 +252,7 @@ def to_row(values: Sequence[Any], owner: str | None = None) -> Row:
         reason=reason or "",
         progress=None if progress is False else progress,
         checkpoint=None if checkpoint is False else checkpoint,
-        after=_to_after(after) if after else None,
+        after=_to_after(*after) if after else None,
         steps=to_mapping(steps, str) if steps else {},
     )
 

@@ -6,21 +6,21 @@ function asks.cancel(job)
 end
 
 function asks.answer(job)
-  if job.state ~= 'waiting' or not job.waits then return end
+  if job.state ~= 'waiting' or not nobody_runs(job) then return end
   enter(job, INPUT.error and 'failed' or 'succeeded', {
     ended = NOW, result = INPUT.result, error = INPUT.error, reason = INPUT.reason,
   })
 end
 
 function asks.rerun(job)
-  local parked = job.state == 'waiting' and not job.waits
+  local parked = job.state == 'waiting' and not nobody_runs(job)
   if not FINAL[job.state] and not parked then return end
   if job.key then
     local other = holder(job.key)
     if other and other.id ~= job.id then return end
     call('HSET', T .. 'unique', job.key, job.id)
   end
-  enter(job, job.waits and 'waiting' or 'ready', {
+  enter(job, nobody_runs(job) and 'waiting' or 'ready', {
     priority = job.asked, run_at = 0, charged = 0, deaths = 0, reason = INPUT.reason,
     expires_at = false, ended = false, result = false, error = false,
   })

@@ -27,13 +27,13 @@ for at, told in ipairs(INPUT.ends) do
     local fields = {
       run_at = told.run_at, priority = told.priority, charged = told.charged, deaths = told.deaths,
       result = told.result, error = told.error, reason = reason, ended = FINAL[state] and NOW or false,
-      after = state == 'blocked' and told.after[1] or nil,
+      rule = told.rule or nil,
     }
     fields['a' .. told.attempt] = string.format('%.0f ', told.token) .. told.record
     enter(job, state, fields)
     if not FINAL[state] then tell('ready') end
     admit(steps)
-    if state == 'blocked' then wait_for(job, told.after[2], 'succeeded') end
+    if state == 'blocked' then wait_for(job, told.after, 'succeeded') end
     answers[at] = true
   else
     answers[at] = job ~= nil and repeated(told) or false

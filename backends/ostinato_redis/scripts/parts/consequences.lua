@@ -22,7 +22,8 @@ end
 
 -- As `ostinato.rules.consequence`: some of what a blocked job waits for have ended in these states.
 local function hear(job, news)
-  local index, failure, gone = 'awaits:' .. job.id, string.match(job.after, '^%l+'), {}
+  local index, rule, gone = 'awaits:' .. job.id, call('HGET', job_key(job.id), 'rule'), {}
+  local failure, first = string.match(rule, '^(%l+) ?(%l*)$')
   flush(index)
   local worst = FATES[failure] and disappointment(job, news)
   if worst then
@@ -31,8 +32,7 @@ local function hear(job, news)
   end
   for id in pairs(news) do gone[#gone + 1] = id end
   for at = 1, #gone, MANY do call('ZREM', T .. index, unpack(gone, at, math.min(at + MANY - 1, #gone))) end
-  local any = #gone > 0 and string.find(job.after, ' first', 1, true)
-  if any or call('ZCARD', T .. index) == 0 then
+  if first == 'first' and #gone > 0 or call('ZCARD', T .. index) == 0 then
     enter(job, first_state(job), {reason = ''})
     tell('ready')
   end

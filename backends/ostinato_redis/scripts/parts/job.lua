@@ -11,16 +11,6 @@
 -- See `ties.lua` for those that are tied to others.
 
 local HIGH = 100
-local FACTS = {
-  'state', 'lane', 'seq', 'place', 'priority', 'asked', 'token', 'attempt', 'run_at', 'promote_at', 'expires_at',
-  'posted', 'ended', 'owner', 'lease', 'cancelling', 'reason', 'tags', 'key', 'key_until', 'key_period',
-  'waits', 'flow', 'after',
-}
-local WHOLE, in_row = {unpack(ROW)}, {}
-for _, name in ipairs(ROW) do in_row[name] = true end
-for _, name in ipairs(FACTS) do
-  if not in_row[name] then WHOLE[#WHOLE + 1] = name end
-end
 
 local function job_key(id)
   return T .. 'job:' .. id
@@ -47,13 +37,15 @@ local function look_whole(id)
   return read(id, WHOLE)
 end
 
--- The job as the caller reads it: its id, and the fields `ROW` in their order. The last two stand for what is kept
--- beside the hash.
+-- The job as the caller reads it: its id, the fields `ROW` in their order, and of a blocked one what it waits for.
 local function row_of(job)
   local values = {job.id}
   for at, name in ipairs(ROW) do values[at + 1] = job[name] or false end
-  if job.after then values[#ROW] = {job.after, members('awaits:' .. job.id)} end
-  if job.steps then values[#ROW + 1] = call('HGETALL', T .. 'steps:' .. job.id) end
+  if job.steps then values[#values] = call('HGETALL', T .. 'steps:' .. job.id) end -- the last one: whether there are any
+  if job.state == 'blocked' then
+    values[#values + 1] = call('HGET', job_key(job.id), 'rule')
+    values[#values + 1] = members('awaits:' .. job.id)
+  end
   return values
 end
 
@@ -130,9 +122,14 @@ local function write(job, fields)
   if #gone > 0 then call('HDEL', job_key(job.id), unpack(gone)) end
 end
 
+-- Whether its kind is among `ostinato.model.WAITING`.
+local function nobody_runs(job)
+  return call('HEXISTS', job_key(job.id), 'waits') == 1
+end
+
 -- The state of a job that waits for no other one: `ostinato.rules.first_state`.
 local function first_state(job)
-  return job.waits and 'waiting' or tonumber(job.run_at) > NOW and 'scheduled' or 'ready'
+  return nobody_runs(job) and 'waiting' or tonumber(job.run_at) > NOW and 'scheduled' or 'ready'
 end
 
 local function enter(job, state, fields)
@@ -143,12 +140,11 @@ local function enter(job, state, fields)
     fields.cancelling = false
   elseif before == 'blocked' and state ~= before then
     untie(job)
-    fields.after = false
   end
   fields.state = state
   write(job, fields)
   join(job)
-  if FINAL[before] ~= FINAL[state] then tie_to_flow(job) end
+  if FINAL[before] ~= FINAL[state] then tie_to_flow(job, job.seq) end
   if FINAL[state] and not FINAL[before] then ended[#ended + 1] = job end
 end
 
@@ -157,6 +153,7 @@ local function file(job, step)
   local place = step > 0 and job.seq or false
   for _, name in ipairs(job.tags and cmsgpack.unpack(job.tags) or {}) do put('tag:' .. name, job.id, place) end
   if job.flow then put('flow:' .. job.flow, job.id, place) end
+  tie_to_flow(job, place)
 end
 
 -- The job that holds a unique key now: who took it last, if it has not given it back.

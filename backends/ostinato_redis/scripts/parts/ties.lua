@@ -10,13 +10,9 @@ local FATES = {cancel = 'cancelled', fail = 'failed'}
 local MANY = 500
 local ended = {} -- jobs whose consequences are still to be drawn
 
--- A step that lives ends with its flow.
-local function tie_to_flow(job)
-  if job.flow then put('tied:' .. job.flow, 's' .. job.id, not FINAL[job.state] and job.seq) end
-end
-
-local function untie_from_flow(job)
-  if job.flow then put('tied:' .. job.flow, 's' .. job.id, false) end
+-- A step that lives hears of the end of its flow.
+local function tie_to_flow(job, place)
+  if job.flow then put('tied:' .. job.flow, 's' .. job.id, not FINAL[job.state] and place) end
 end
 
 -- A job that is blocked no more waits for nobody.
