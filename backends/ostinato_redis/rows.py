@@ -12,9 +12,9 @@ import msgspec
 from msgspec.structs import asdict, force_setattr, replace
 
 from ostinato.errors import PayloadError
-from ostinato.model import SECOND, Attempt, End, Error, ExecutorInfo, Fence, Job, Row
+from ostinato.model import SECOND, WAITING, After, Attempt, End, Error, ExecutorInfo, Fence, Job, Row
 from ostinato.rules import units_of
-from ostinato.storage import Entry, Rate, Record
+from ostinato.storage import Ask, Entry, Rate, Record
 
 FIELDS = (
     "job",
@@ -37,8 +37,16 @@ FIELDS = (
     "reason",
     "progress",
     "checkpoint",
+    "steps",
 )
 """The fields of a job's hash that make its row, in the order in which the scripts answer them."""
+
+FACTS = (
+    *("state", "lane", "seq", "place", "priority", "asked", "token", "attempt", "run_at", "promote_at", "expires_at"),
+    *("posted", "ended", "owner", "lease", "cancelling", "reason", "tags", "key", "key_until", "key_period"),
+    "flow",
+)
+"""Those that the scripts decide by."""
 
 Value = TypeVar("Value")
 Item = dict[str, Any]
@@ -121,11 +129,24 @@ class Batch:
                 item["in_place"] = [_words(replace(job, front=front)) for front in (False, True)]
             if job.unique.period is not None:
                 item["key_period"] = int(job.unique.period * SECOND)
+        if job.kind in WAITING:
+            item["waits"] = 1
+        if job.default is not None:
+            item["default"] = job.default
+        if job.flow is not None:
+            item["flow"] = job.flow
+        if job.after is not None:
+            item.update(_awaited(job.after))
         return item
 
     def records(self, records: Iterable[Record]) -> list[Item]:
         """Items of jobs that come from another store."""
-        return [{**self._item(record.row.job), "fields": _loaded(record)} for record in records]
+        return [self._record(record) for record in records]
+
+    def _record(self, record: Record) -> Item:
+        row = record.row
+        awaited = _awaited(row.after or After(())) if row.state == "blocked" else {}
+        return {**self._item(row.job), **awaited, "steps": row.steps, "fields": _loaded(record)}
 
     def ends(self, ends: Iterable[tuple[Fence, End]]) -> list[dict[str, Any]]:
         return [
@@ -143,6 +164,7 @@ class Batch:
                 "attempt": end.attempt.number,
                 "record": msgspec.json.encode(end.attempt).decode(),
                 "posts": self.items(end.posts),
+                **(_awaited(end.after or After(())) if end.state == "blocked" else {}),
             }
             for fence, end in ends
         ]
@@ -168,11 +190,21 @@ def _loaded(record: Record) -> dict[str, Any]:
         "reason": row.reason,
         "progress": _or_false(row.progress),
         "checkpoint": _or_false(row.checkpoint),
+        "steps": bool(row.steps) and 1,
     }
     for attempt in record.attempts:
         # Under which token it was reported is not told, so that nobody's report is taken for its repetition.
         fields[f"a{attempt.number}"] = f"0 {msgspec.json.encode(attempt).decode()}"
     return fields
+
+
+def _awaited(after: After) -> Item:
+    return {"after": after.jobs, "rule": after.failure + " first" * after.first}
+
+
+def _to_after(rule: str, jobs: list[str]) -> After | None:
+    failure, _, first = rule.partition(" ")
+    return After(tuple(jobs), failure, bool(first)) if jobs else None  # type: ignore[arg-type]
 
 
 def _or_false(value: Any) -> Any:
@@ -198,7 +230,7 @@ def to_row(values: Sequence[Any], owner: str | None = None) -> Row:
     (job_id, job, state, priority, token, attempt, charged, deaths, now_owned_by, lease, run_at, expires_at) = values[
         :12
     ]
-    (posted, started, ended, cancelling, result, error, reason, progress, checkpoint) = values[12:]
+    (posted, started, ended, cancelling, result, error, reason, progress, checkpoint, steps, *after) = values[12:]
     return Row(
         job=_to_job(job, job_id),
         state=state,
@@ -220,6 +252,8 @@ def to_row(values: Sequence[Any], owner: str | None = None) -> Row:
         reason=reason or "",
         progress=None if progress is False else progress,
         checkpoint=None if checkpoint is False else checkpoint,
+        after=_to_after(*after) if after else None,
+        steps=to_mapping(steps, str) if steps else {},
     )
 
 
@@ -254,6 +288,10 @@ def to_rate(text: str) -> Rate:
 def to_entries(kind: str, flat: Sequence[str]) -> list[Entry]:
     kept = to_mapping(flat, lambda text: text.partition(" "))
     return [Entry(kind, name, value, int(version)) for name, (version, _, value) in sorted(kept.items())]
+
+
+def ask_words(ask: Ask) -> dict[str, Any]:
+    return {"kind": ask.kind, "reason": ask.reason, "result": _or_false(ask.result), "error": _json(ask.error)}
 
 
 def limit_words(capacities: Mapping[str, int | None], rates: Mapping[str, Rate | None]) -> dict[str, Any]:

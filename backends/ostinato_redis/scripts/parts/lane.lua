@@ -104,6 +104,17 @@ local function write_index(index, of)
   for at = 1, #there, 1000 do call('ZADD', T .. index, unpack(there, at, math.min(at + 999, #there))) end
 end
 
+-- What was gathered of an index that is to be read now.
+local function flush(index)
+  if indexed[index] then write_index(index, indexed[index]) end
+  indexed[index] = nil
+end
+
+local function members(index)
+  flush(index)
+  return call('ZRANGE', T .. index, 0, -1)
+end
+
 local function settle()
   for index, of in pairs(indexed) do write_index(index, of) end
   for digest, of in pairs(counted) do
@@ -111,9 +122,4 @@ local function settle()
   end
   for name, step in pairs(held) do add(T .. 'used', name, step) end
   for digest in pairs(abandoned) do prune(digest) end
-end
-
-local function done(reply)
-  settle()
-  return answer(reply)
 end
