@@ -172,9 +172,9 @@ def _too_late(item: Signal) -> WaitTimeout:
 def _outcome(step: Step, schema: Any) -> Settled:
     if step.state == "succeeded":
         return _value(step, schema)
-    if step.error is not None and step.error.type == "Rejected":
+    if step.task == APPROVAL and step.error is not None:
         return Settled(error=Rejected(step.error.message))
-    if step.state == "expired" and step.task == APPROVAL:
+    if step.task == APPROVAL and step.state == "expired":
         return Settled(error=WaitTimeout(f"Nobody answered {step.name!r} (job {step.id}) in time."))
     error = ended_error(step.id, step.task, step.state, step.attempt, step.reason, step.error)
     return Settled(error=error)
