@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ostinato import clock
 from ostinato.codec import decode, encode_args, text_of
-from ostinato.errors import ConfigError, FlowError, NotRunning, PayloadError
+from ostinato.errors import ConfigError, FlowError, NotRunning, PayloadError, StoreUnavailable
 from ostinato.ids import new_ids
 from ostinato.model import Job, Step
 from ostinato.options import Placement, PostOptions
@@ -48,6 +48,9 @@ class Scope(Protocol):
     def local(self, name: str) -> str:
         """The key of a step that is called now. Raises FlowError if its name was used here before."""
 
+    def unrecorded(self, error: StoreUnavailable) -> BaseException:
+        """What to raise where a step could not be recorded."""
+
     def versioned(self, name: str) -> bool:
         """See `ostinato.flow.versioned`."""
 
@@ -67,6 +70,9 @@ class Plain:
             )
         self._names.add(name)
         return name
+
+    def unrecorded(self, error: StoreUnavailable) -> BaseException:
+        return error
 
     def versioned(self, name: str) -> bool:
         raise FlowError(f"Job {self._job.id} ({self._job.task}) is no flow, so versioned({name!r}) says nothing of it.")
@@ -181,7 +187,10 @@ class CurrentJob:
 
     def record(self, key: str, text: str) -> None:
         """Remember the value of a step, for this attempt and those to come."""
-        self.line.record(key, text)
+        try:
+            self.line.record(key, text)
+        except StoreUnavailable as error:
+            raise self.scope.unrecorded(error) from error
         self.recorded[key] = text
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:

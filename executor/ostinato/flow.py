@@ -13,7 +13,8 @@
 
 While a flow waits it holds no slot and no process. It goes on by running its code again, with all that it
 waited for answered from the record: so what it does besides waiting must be the same each time, and what
-is not goes into a job or a `step`. ``finally`` clauses run at each wait. See `ostinato.replay`.
+is not goes into a job or a `step`. ``finally`` clauses begin at each wait, and end where they come to a step or
+a wait; those are for the end of what they belong to. See `ostinato.replay`.
 """
 
 from __future__ import annotations

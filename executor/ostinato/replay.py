@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Coroutine, Generator, Iterable, Sequence
+from contextlib import suppress
 from inspect import iscoroutine
 from typing import Any
 
@@ -22,19 +23,23 @@ from msgspec.structs import replace
 from ostinato import clock
 from ostinato.codec import text_of
 from ostinato.current import CurrentJob
-from ostinato.errors import FlowChanged, FlowError
+from ostinato.errors import FlowChanged, FlowError, StoreUnavailable
 from ostinato.flow import Approval, Begin, First, Gather, Signal, Sleep, Wait
 from ostinato.ids import derived_id
-from ostinato.model import TIMER, After, Job, Outcome, Step
+from ostinato.model import SECOND, TIMER, After, Job, Outcome, Step
 from ostinato.pending import All, Child, Event, FirstOf, Pending, Ready, Settled, Sub
 from ostinato.signals import signal_job
 
 Routine = Generator[Any, Any, Any] | Coroutine[Any, Any, Any]
 _PATH = re.compile(r"((?:\d+\.)*\d+/)?")
+PAUSE = SECOND
+"""Microseconds until a flow is tried again whose record could not be read or written."""
+DEEPEST = 100
+"""As many ``finally`` clauses that wait may be inside of each other."""
 _TIMER = Job(task=TIMER, kind="timer", default="null")
 
 
-class Suspended(Exception):
+class Suspended(BaseException):
     """Nothing of the flow can go on now. Carries the outcome of this attempt."""
 
     def __init__(self, outcome: Outcome) -> None:
@@ -48,6 +53,7 @@ def run(job: CurrentJob, routine: Routine) -> Any:
     replay = Replay(job)
     main = replay.branch("", routine)
     try:
+        replay.load()
         while replay.advance():
             pass
         if replay.fault is not None:
@@ -69,13 +75,12 @@ class Replay:
         self.job = job
         self.known: dict[str, Step] = {}
         self.posts: dict[str, Job] = {}
-        self.fault: FlowError | None = None
+        self.fault: FlowError | Suspended | None = None
         self._others: dict[str, Step | None] = {}
         self._branches: list[Branch] = []
         self._unseen: dict[str, dict[str, None]] = {}
-        self._load()
 
-    def _load(self) -> None:
+    def load(self) -> None:
         for step in self._told(None) if self.job.attempt > 1 else ():
             self.known[step.name] = step
         for key in (*self.known, *self.job.recorded):
@@ -84,7 +89,10 @@ class Replay:
     def _told(self, ids: Sequence[str] | None) -> Iterable[Step]:
         cursor: str | None = None
         while True:
-            steps, cursor = self.job.line.ask(ids, cursor)
+            try:
+                steps, cursor = self.job.line.ask(ids, cursor)
+            except StoreUnavailable as error:
+                raise self.away(error) from error
             yield from steps
             if cursor is None:
                 return
@@ -94,6 +102,11 @@ class Replay:
         if job_id not in self._others:
             self._others[job_id] = next(iter(self._told([job_id])), None) if self.job.attempt > 1 else None
         return self._others[job_id]
+
+    def away(self, error: StoreUnavailable) -> Suspended:
+        """Without its record the flow cannot go on, whatever its code does: another attempt is made, at no cost."""
+        self.fault = Suspended(Outcome(kind="snooze", delay=PAUSE, reason=str(error)))
+        return self.fault
 
     def branch(self, path: str, routine: Routine) -> Branch:
         made = Branch(self, path, routine, self._unseen.setdefault(path, {}))
@@ -126,8 +139,12 @@ class Replay:
         return shown + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
 
     def close(self) -> None:
+        """End the code where it stands. What its ``finally`` clauses do is no part of the flow: where they come to
+        a step or a wait, they end too."""
+        over = Suspended(Outcome(kind="suspended"))
+        self.fault = self.fault or over
         for branch in reversed(self._branches):
-            branch.routine.close()
+            branch.close(over)
 
 
 class Branch:
@@ -161,13 +178,23 @@ class Branch:
         self.replay.job.scope = self
         try:
             item = self.routine.send(came.value) if came.error is None else self.routine.throw(came.error)
-            self.pending = self.begin(item)
+            try:
+                self.pending = self.begin(item)
+            except BaseException:
+                _discard(item)
+                raise
         except StopIteration as stop:
             self.settled = Settled(stop.value)
-        except FlowError as error:
+        except (FlowError, Suspended) as error:
             self.replay.fault = error
         except Exception as error:
             self.settled = Settled(error=error)
+
+    def close(self, over: Suspended) -> None:
+        """Not by ``close()``: where a coroutine waits for another, that would leave the inner one as it is."""
+        with suppress(Exception, Suspended):
+            for _ in range(DEEPEST):
+                _discard(self.routine.throw(over))
 
     # keys
 
@@ -178,6 +205,7 @@ class Branch:
 
     def local(self, name: str) -> str:
         """The key of a step that is called here. Raises FlowError if there was one of this name."""
+        self._go_on()
         key, job = self.met(f"{self.path}{name}"), self.replay.job
         if name in self._names or _path(name):
             raise self._fail(
@@ -190,6 +218,15 @@ class Branch:
         if key not in job.recorded and self._unseen:
             raise self._fail(self._changed(f"it comes to step {key!r}"))
         return key
+
+    def _go_on(self) -> None:
+        """Code that has caught what ended the flow's attempt gets no further by it."""
+        if self.replay.fault is not None:
+            raise self.replay.fault
+
+    def unrecorded(self, error: StoreUnavailable) -> BaseException:
+        """What to raise when a step could not be recorded."""
+        return self.replay.away(error)
 
     def _fail(self, error: FlowError) -> FlowError:
         self.replay.fault = error  # whatever the code does with it
@@ -219,6 +256,7 @@ class Branch:
 
     def versioned(self, name: str) -> bool:
         """See `ostinato.flow.versioned`."""
+        self._go_on()
         key = self.met(f"{self.path}version:{name}")
         if key in self.replay.job.recorded:
             return True
@@ -288,6 +326,15 @@ class Branch:
         self.replay.posts[job.id] = job
         timer = None if item.timeout is None else self._timer(f"{key} timeout", item.timeout)
         return Event(self.replay.job, key, item, (job.id, self.replay.other(job.id)), timer)
+
+
+def _discard(item: Any) -> None:
+    """Close the coroutines in it: they will not be begun."""
+    if iscoroutine(item):
+        item.close()
+    parts = item.items if isinstance(item, (Gather, First, Begin)) else item
+    for part in parts if isinstance(parts, (list, tuple)) else ():
+        _discard(part)
 
 
 def _path(key: str) -> str:

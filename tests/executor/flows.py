@@ -108,6 +108,15 @@ def flow_with_steps(ledger: str) -> Any:
     return [before, middle, after]
 
 
+@task(flow=True)
+async def tidy(ledger: str) -> Any:
+    try:
+        return await double.job(2)
+    finally:
+        flow.step("swept", note.function, ledger, "swept")
+        await note.job(ledger, "dusted")
+
+
 @task
 def sleeper(seconds: float) -> Any:
     yield flow.sleep(timedelta(seconds=seconds))

@@ -9,9 +9,10 @@ import pytest
 from harness import WAIT, lines
 from s3_servers import wait_until
 
-from ostinato import ConfigError, Job, JobCancelled, JobFailed, PayloadError, TaskError, task
+from ostinato import ConfigError, Job, JobCancelled, JobFailed, PayloadError, StoreUnavailable, TaskError, task
 from ostinato.flow import AnswerError
 from ostinato.storage import JobQuery
+from ostinato.testing.faulty_store import faulty
 
 RUNNERS = ["thread", "subprocess"]
 
@@ -128,6 +129,26 @@ def test_a_step_name_used_twice_parks_the_flow(executor):
     handle = executor.post(flows.twice.job(), runner="thread")
     wait_until(lambda: handle.status().state == "waiting")
     assert "'same' twice" in handle.status().reason
+
+
+def test_what_a_finally_clause_waits_for_comes_at_the_end(executor, ledger):
+    handle = executor.post(flows.tidy.job(str(ledger)), runner="thread")
+    assert handle.result(WAIT) == 4
+    assert lines(ledger) == ["swept", "dusted"]
+    assert outcomes(handle) == ["suspended", "suspended", "success"]
+
+
+def test_a_step_that_cannot_be_recorded_costs_a_flow_no_attempt(make_executor, url, ledger):
+    def away(verb, call):
+        if verb == "note" and not lines(ledger)[1:]:
+            raise StoreUnavailable("away")
+        return call()
+
+    with faulty(away), make_executor(url) as executor:
+        handle = executor.post(flows.flow_with_steps.job(str(ledger)), runner="thread")
+        assert handle.result(WAIT) == ["before", "middle", "after"]
+    assert lines(ledger) == ["before", "before", "middle", "after"]
+    assert outcomes(handle) == ["snooze", "suspended", "success"]
 
 
 # sleeping and events
