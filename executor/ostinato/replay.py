@@ -22,10 +22,11 @@ from msgspec.structs import replace
 from ostinato import clock
 from ostinato.codec import text_of
 from ostinato.current import CurrentJob
-from ostinato.errors import FlowChanged, FlowError
-from ostinato.flow import Approval, Begin, First, Gather, Signal, Sleep, Wait
+from ostinato.errors import ConfigError, FlowChanged, FlowError, PostError
+from ostinato.flow import Approval, Begin, First, Gather, Run, Signal, Sleep, Wait
 from ostinato.ids import derived_id
 from ostinato.model import TIMER, After, Job, Outcome, Step
+from ostinato.options import Placement, rising
 from ostinato.pending import All, Child, Event, FirstOf, Pending, Ready, Settled, Sub
 from ostinato.signals import signal_job
 
@@ -255,6 +256,9 @@ class Branch:
             return item
         if isinstance(item, Gather):
             return All([self.begin(one) for one in item.items], item.return_exceptions)
+        if isinstance(item, Run):
+            placement = Placement(item.options, clock.now())
+            return self._child(self.key(item.job.task), placement.apply(item.job, ""))
         if isinstance(item, First):
             return FirstOf(self.replay.job, self.met(self.key("first")), [self.begin(one) for one in item.items])
         if isinstance(item, Begin):
@@ -272,8 +276,16 @@ class Branch:
         flow = self.replay.job.id
         job_id = derived_id(flow, key)
         if key not in self.replay.known:
-            self.replay.posts[job_id] = replace(job, id=job_id, flow=flow, parent=flow, step=key)
+            self.replay.posts[job_id] = self._checked(replace(job, id=job_id, flow=flow, parent=flow, step=key))
         return Child(job_id, self.replay.known.get(key), schema)
+
+    def _checked(self, job: Job) -> Job:
+        try:
+            self.replay.job.check(job)
+        except (PostError, ConfigError) as error:
+            flow = self.replay.job
+            raise FlowError(f"Flow {flow.id} ({flow.task}) cannot have step {job.step!r}: {error}") from None
+        return rising(job, clock.now(), self.replay.job.rise)
 
     def _timer(self, key: str, duration: int) -> Child:
         return self._child(key, replace(_TIMER, expires_at=clock.now() + duration))

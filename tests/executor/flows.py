@@ -140,6 +140,17 @@ async def judged(timeout: float | None = None, default: int | None = None) -> An
 
 
 @task
+def placed() -> Any:
+    value = yield flow.run(double.job(2), queue="elsewhere", tags=["mine"], runner="thread")
+    return value
+
+
+@task
+def too_large(size: int) -> Any:
+    yield note.job("/dev/null", "x" * size)
+
+
+@task
 def wrong() -> Any:
     yield 42
 

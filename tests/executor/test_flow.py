@@ -72,6 +72,22 @@ def test_what_is_not_caught_fails_the_flow(executor):
     assert "replay.py" not in caught.value.traceback.partition("in uncaught")[0]
 
 
+def test_a_step_with_options_of_its_own(make_executor, url):
+    with make_executor(url, queues=["*"]) as executor:
+        handle = executor.post(flows.placed.job(), runner="thread")
+        assert handle.result(WAIT) == 4
+        (one,) = executor.jobs(tag="mine")
+        assert one.status().queue == "elsewhere"
+
+
+def test_a_step_that_cannot_be_posted_parks_the_flow(make_executor, url):
+    with make_executor(url, max_payload=1000) as executor:
+        handle = executor.post(flows.too_large.job(2000), runner="thread")
+        wait_until(lambda: handle.status().state == "waiting")
+        assert "cannot have step 'flows.note#1'" in handle.status().reason
+        assert "over the limit" in handle.status().reason
+
+
 def test_flows_in_flows(executor):
     assert executor.post(flows.nested.job([1, 2]), runner="thread").result(WAIT) == 12
 
