@@ -8,7 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
-from ostinato import cancels, config, living, loading, signals
+from ostinato import answers, cancels, config, living, loading
 from ostinato.book import Book
 from ostinato.capacities import Capacities
 from ostinato.endings import Endings
@@ -169,7 +169,7 @@ class TaskExecutor(Limiting):
         False, and nothing changes, if it was told before. Raises ConfigError, PayloadError, StoreError.
         """
         self._open()
-        return signals.give(self._store, name, str(key), payload)
+        return answers.signal(self._store, name, str(key), payload)
 
     # schedules
 
