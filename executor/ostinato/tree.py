@@ -23,10 +23,10 @@ class Node(Struct, frozen=True, kw_only=True):
     nodes: tuple[Node, ...] = ()
 
     def __iter__(self) -> Iterator[Node]:
-        """Itself, and all below it."""
-        yield self
+        """All below it, and then itself."""
         for node in self.nodes:
             yield from node
+        yield self
 
 
 def grow(store: Store, row: Row, name: str = "") -> Node:

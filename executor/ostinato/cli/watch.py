@@ -55,7 +55,7 @@ def _changes(store: Store, row: Row, patience: float | None) -> Iterator[Node]:
     while True:
         begun = time.monotonic()
         tree = grow(store, find_row(store, row.job.id))
-        for node in reversed(list(tree)):
+        for node in tree:
             now = (node.row.state, node.row.progress, node.row.reason)
             if seen.get(node.row.job.id) != now:
                 seen[node.row.job.id] = now
