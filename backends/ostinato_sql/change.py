@@ -16,7 +16,7 @@ from ostinato_sql.link import Link
 from ostinato_sql.rows import error_text
 from ostinato_sql.statement import Keyed
 from ostinato_sql.tables import attempts, jobs, notes, steps, tags
-from ostinato_sql.waits import TIED
+from ostinato_sql.waits import AWAITED
 
 
 class Known(NamedTuple):
@@ -25,7 +25,8 @@ class Known(NamedTuple):
     seq: int
     id: str
     state: State
-    tied: bool
+    awaited: bool
+    stepped: bool
     kind: str
     flow: str | None
 
@@ -41,7 +42,7 @@ class Known(NamedTuple):
 
 _KNOWN = Keyed(
     lambda keys: (
-        select(jobs.c.seq, jobs.c.id, jobs.c.state, TIED, jobs.c.kind, jobs.c.flow)
+        select(jobs.c.seq, jobs.c.id, jobs.c.state, AWAITED, jobs.c.stepped, jobs.c.kind, jobs.c.flow)
         .where(jobs.c.id.in_(keys))
         .order_by(jobs.c.seq)
         .with_for_update()
@@ -154,7 +155,7 @@ def _apply(link: Link, consequences: Consequences, some: Sequence[Known], become
     elif become == "succeeded" or become == "failed":
         link.run_among(_ANSWER, seqs, become, now, ask.result, error_text(ask.error), ask.reason)
         for one in some:
-            consequences.ended(one.id, become, one.tied)
+            consequences.ended(one, become)
     elif ask.kind == "rerun":
         link.run_among(_RERUN, seqs, become, ask.reason)
         consequences.told.add("ready")

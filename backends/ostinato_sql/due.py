@@ -25,10 +25,10 @@ from ostinato_sql.database import Database
 from ostinato_sql.dependence import Consequences
 from ostinato_sql.dialect import Dialect
 from ostinato_sql.link import Link, Values
-from ostinato_sql.rows import ID, SEQ, STATE, WHOLE, to_rows
+from ostinato_sql.rows import SEQ, STATE, WHOLE, to_rows
 from ostinato_sql.statement import Keyed, Statement, at_most
 from ostinato_sql.tables import is_ready, is_scheduled, jobs, may_expire, may_lapse, may_rise
-from ostinato_sql.waits import TIED
+from ostinato_sql.waits import AWAITED
 
 PORTION = 2000
 """Jobs moved in one transaction: should a million come due at once, other writers get their turn."""
@@ -80,7 +80,8 @@ def _portion(
     return Statement(write, "now")
 
 
-_EXPIRING = _portion(lambda dialect: jobs.c.expires_at, may_expire, jobs.c.state, TIED)
+_ENDING = (jobs.c.id, jobs.c.state, AWAITED, jobs.c.stepped)
+_EXPIRING = _portion(lambda dialect: jobs.c.expires_at, may_expire, *_ENDING)
 _RISING = _portion(lambda dialect: dialect.rising, may_rise)
 _COMING = _portion(lambda dialect: jobs.c.run_at, is_scheduled)
 _EXPIRED = Keyed(lambda keys: select(*WHOLE).where(jobs.c.seq.in_(keys)).order_by(jobs.c.seq))
@@ -107,6 +108,16 @@ _EXPIRE = Keyed(
 )
 _RISE = Keyed(_change(priority=literal_column(str(HIGH))))
 _COME = Keyed(_change(state=literal_column("'ready'")))
+
+
+class Expiring(NamedTuple):
+    """What counts of a job whose time has run out."""
+
+    seq: int
+    id: str
+    state: str
+    awaited: bool
+    stepped: bool
 
 
 class Brought(NamedTuple):
@@ -136,12 +147,11 @@ def apply(link: Link, database: Database, now: int) -> Brought:
 
 def _expire(link: Link, consequences: Consequences, now: int) -> list[Values]:
     """Those whose time has run out, as they are now. What follows of it may come due at once too."""
-    found = link.all(_EXPIRING, now)
-    link.run_among(_EXPIRE, [seq for seq, _, _ in found], now)
-    waits.end(link, [seq for seq, state, _ in found if state == "blocked"])
-    tied = {seq for seq, _, tied in found if tied}
-    expired = link.among(_EXPIRED, [seq for seq, _, _ in found])
+    found = {values[0]: Expiring(*values) for values in link.all(_EXPIRING, now)}
+    link.run_among(_EXPIRE, found, now)
+    waits.end(link, [one.seq for one in found.values() if one.state == "blocked"])
+    expired = link.among(_EXPIRED, found)
     for values in expired:
-        consequences.ended(values[ID], values[STATE], values[SEQ] in tied)
+        consequences.ended(found[values[SEQ]], values[STATE])
     consequences.draw()
     return expired

@@ -18,7 +18,7 @@ from ostinato_sql.post import insert_jobs
 from ostinato_sql.rows import attempt_values, error_text
 from ostinato_sql.statement import Keyed, Statement
 from ostinato_sql.tables import attempts, is_running, jobs
-from ostinato_sql.waits import TIED
+from ostinato_sql.waits import AWAITED
 
 
 class Held(Struct):
@@ -32,12 +32,13 @@ class Held(Struct):
     cancelling: int
     reason: str
     kind: Kind
-    tied: bool
+    stepped: bool
+    awaited: bool
 
 
 _HELD = Keyed(
     lambda keys: (
-        select(*[jobs.c[name] for name in Held.__struct_fields__[:-1]], TIED)
+        select(*[jobs.c[name] for name in Held.__struct_fields__[:-1]], AWAITED)
         .where(jobs.c.id.in_(keys))
         .order_by(jobs.c.seq)  # all who lock several jobs do so in this order, and none waits for ever
         .with_for_update()
@@ -82,7 +83,8 @@ def finish(
         if state == end.state:
             posts += end.posts
         if state in FINAL:
-            consequences.ended(row.id, state, row.tied or any(post.flow == row.id for post in end.posts))
+            row.stepped = row.stepped or any(post.flow == row.id for post in end.posts)
+            consequences.ended(row, state)
         else:
             told.add("ready")
         if state == "blocked":

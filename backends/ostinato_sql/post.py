@@ -29,7 +29,8 @@ from ostinato_sql.tables import attempts, jobs, lanes, notes, steps, tags
 _INSERT = Statement(lambda dialect: dialect.insert_new(jobs), *NEW_COLUMNS)
 _INSERT_TAGS = Statement(insert(tags), "tag", "job")
 _INSERT_LANES = Statement(lambda dialect: dialect.insert_new(lanes), *lanes.c.keys())
-_REPLACED = tuple(name for name in NEW_COLUMNS if name not in ("seq", "id", "position", "posted_at", "front", "tied"))
+_KEPT = ("seq", "id", "position", "posted_at", "front", "awaited", "stepped")
+_REPLACED = tuple(name for name in NEW_COLUMNS if name not in _KEPT)
 _REPLACE = Statement(
     update(jobs)
     .where(jobs.c.seq == bindparam("which"))
@@ -111,13 +112,14 @@ def _insert(
     if not batch:
         return [], 0
     awaited = {job_id for job in batch if job.after is not None for job_id in job.after.jobs}
+    flows = {job.flow for job in batch if job.flow is not None}
     seq = first = prepared(batch) if prepared else prepare(link, database, batch)
     rows, ids = [], []
     for job in batch:
         job_id = job.id or uuid.uuid4().hex
         ids.append(job_id)
-        tied = job.flow is not None or job_id in awaited  # flows wait for most of their steps
-        rows.append(new_row(job, job_id, seq, _lane(job).id, now, tied=tied))
+        ties = (job.flow is not None or job_id in awaited, job_id in flows)  # flows wait for most of their steps
+        rows.append(new_row(job, job_id, seq, _lane(job).id, now, *ties))
         seq += 1
     created: Container[int] = range(first, seq)
     if link.run_many(_INSERT, rows) < len(rows):  # some ids were known
@@ -155,7 +157,7 @@ def load(link: Link, database: Database, records: Sequence[Record], now: int) ->
     waiting = [(seq, record.row.after) for record, seq in loaded if record.row.after is not None]
     waits.add(link, waiting)
     flows = {record.row.job.flow for record, _ in loaded if record.row.job.flow is not None}
-    tie(link, sorted(flows.union(*(after.jobs for _, after in waiting))))
+    tie(link, {job_id for _, after in waiting for job_id in after.jobs}, flows)
     unique.load(link, [(record.row.job.unique, seq) for record, seq in loaded if record.row.job.unique], now)
     return answers
 

@@ -66,11 +66,14 @@ NEW_COLUMNS = (
     "flow",
     "step",
     "fallback",
-    "tied",
+    "awaited",
+    "stepped",
 )
 
 
-def new_row(job: Job, job_id: str, seq: int, lane: int, now: int, *, tied: bool = False) -> tuple[object, ...]:
+def new_row(
+    job: Job, job_id: str, seq: int, lane: int, now: int, awaited: bool = False, stepped: bool = False
+) -> tuple[object, ...]:
     """The values of `NEW_COLUMNS` for a job that is posted now."""
     return (
         seq,
@@ -100,7 +103,8 @@ def new_row(job: Job, job_id: str, seq: int, lane: int, now: int, *, tied: bool 
         job.flow,
         job.step or None,
         job.default,
-        int(tied),
+        int(awaited),
+        int(stepped),
     )
 
 
@@ -121,7 +125,7 @@ LOADED_COLUMNS = (
     "reason",
     "error",
     "uniqueness",
-    "tied",
+    "awaited",
     "stepped",
 )
 
@@ -129,7 +133,7 @@ LOADED_COLUMNS = (
 def loaded_values(row: Row, seq: int) -> tuple[object, ...]:
     """The values of `LOADED_COLUMNS`, and ``seq``, for a job that comes from another store."""
     plain = [getattr(row, name) for name in LOADED_COLUMNS[:-4]]
-    return (*plain, error_text(row.error), unique_text(row.job.unique), 1, int(bool(row.steps)), seq)
+    return (*plain, error_text(row.error), unique_text(row.job.unique), 1, 1, seq)
 
 
 def to_row(values: Sequence[Any], lane: Lane, awaits: After | None, noted: dict[str, str]) -> Row:
@@ -140,7 +144,7 @@ def to_row(values: Sequence[Any], lane: Lane, awaits: After | None, noted: dict[
         19:29
     ]
     (uniqueness, tags, policy, args, result, error, after, flow, step, fallback) = values[29:39]
-    (_tied, _stepped, progress, checkpoint) = values[39:]
+    (_awaited, _stepped, progress, checkpoint) = values[39:]
     return Row(
         job=Job(
             task=lane.task,

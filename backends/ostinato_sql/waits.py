@@ -13,11 +13,11 @@ from ostinato_sql.link import Link
 from ostinato_sql.statement import Keyed, Statement
 from ostinato_sql.tables import jobs, waits
 
-TIED = or_(
-    jobs.c.tied != literal_column("0"),
+AWAITED = or_(
+    jobs.c.awaited != literal_column("0"),
     exists(select(literal_column("1")).where(waits.c.awaited == jobs.c.id)),
-).label("tied")
-"""Whether a job's end may matter to others. The flag alone would do, but for jobs that came from another
+).label("awaited")
+"""Whether others may wait for a job. The flag alone would do, but for jobs that came from another
 store and wait for one that was posted here later."""
 
 _ADD = Statement(insert(waits), *waits.c.keys())
