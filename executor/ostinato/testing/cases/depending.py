@@ -156,6 +156,14 @@ class DependingCases(Setting):
         clock.advance(1)
         assert names(claim(store)) == ["d", "b", "c"]
 
+    def test_promotion_does_not_release(self, store: Store, clock: FakeClock) -> None:
+        store.post([job("a"), after("b", "a", promote_at=clock.now + SECOND)])
+        clock.advance(1)
+        row = claim_one(store)
+        assert (look(store, "b").state, look(store, "b").after) == ("blocked", After(("a",)))
+        finish(store, row)
+        assert names(claim(store)) == ["b"]
+
     def test_posts_of_an_end_may_come_after_each_other(self, store: Store) -> None:
         store.post([job("a")])
         finish(store, claim_one(store), posts=(job("b"), after("c", "b")))
