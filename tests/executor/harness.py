@@ -99,7 +99,7 @@ def children() -> set[int]:
                 command = Path(f"/proc/{entry}/cmdline").read_bytes()
             except OSError:
                 continue
-            if fields[1] == str(os.getpid()) and b"ostinato" in command.partition(b"-m")[2]:
+            if fields[1] == str(os.getpid()) and b"\0-m\0ostinato" in command:
                 found.add(int(entry))
     return found
 
