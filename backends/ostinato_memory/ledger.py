@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from ostinato.errors import AlreadyPosted
 from ostinato.model import FINAL, HIGH, Channel, ExecutorInfo, Job, State
-from ostinato.storage import Entry, Posted, Want, holds_key
+from ostinato.rules import holds_key, suits
+from ostinato.storage import Entry, Posted, Want
 from ostinato_memory.lane import Capacities, Key, Lane, Place, Rates, lane_key
 from ostinato_memory.listeners import MemoryListener
 from ostinato_memory.record import Record
@@ -192,7 +193,7 @@ class Ledger:
         scheduled = self._next_scheduled()
         if not self.rates:
             return scheduled
-        held = [at for lane in self._waiting if lane.suits(want) and (at := self.rates.free_at(lane, now)) is not None]
+        held = [at for lane in self._waiting if suits(lane, want) and (at := self.rates.free_at(lane, now)) is not None]
         return min(held if scheduled is None else [scheduled, *held], default=None)
 
     def _next_scheduled(self) -> int | None:
@@ -217,7 +218,7 @@ class Ledger:
     def choose(self, want: Want, now: int) -> Iterator[Record]:
         """The jobs to start now, best first. The caller enters each into ``running`` before it
         asks for the next, so that the capacities count it."""
-        heads = [(head, lane) for lane in tuple(self._waiting) if lane.suits(want) and (head := self._head(lane))]
+        heads = [(head, lane) for lane in tuple(self._waiting) if suits(lane, want) and (head := self._head(lane))]
         heapify(heads)
         slots, count = want.slots, want.count
         while heads and count > 0:
@@ -245,6 +246,7 @@ class Ledger:
             record = records.get(place[2])
             if (
                 record is not None
+                and record.lane is lane
                 and record.state == "ready"
                 and record.priority == -place[0]
                 and record.position == place[1]

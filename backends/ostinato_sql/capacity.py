@@ -6,13 +6,12 @@ counter that is kept could leak with a crash.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 
 from sqlalchemy import bindparam, delete, func, select
 
-from ostinato.storage import Rate, unbounded
+from ostinato.rules import free_at, unbounded, units_of
+from ostinato.storage import Rate
 from ostinato_sql.database import Database
 from ostinato_sql.link import Link, Values
 from ostinato_sql.rows import Lane, read_lanes
@@ -35,6 +34,7 @@ _START = Statement(lambda dialect: dialect.insert_or_replace(starts), *starts.c.
 _FORGET = Statement(
     delete(starts).where(starts.c.name == bindparam("which"), starts.c.at <= bindparam("until")), "which", "until"
 )
+_ALWAYS = 2**62
 
 
 def read(link: Link) -> tuple[dict[str, int], dict[str, Rate]]:
@@ -55,19 +55,12 @@ def change(link: Link, capacities: Mapping[str, int | None], rates: Mapping[str,
     for name in sorted({*capacities, *rates}):
         capacity = capacities[name] if name in capacities else old_capacities.get(name)
         rate = rates[name] if name in rates else old_rates.get(name)
+        if rate is None and name in old_rates:
+            link.run(_FORGET, name, _ALWAYS)
         if capacity is None and rate is None:
             link.run(_UNLIMIT, name)
         else:
             link.run(_LIMIT, name, capacity, rate and rate.count, rate and rate.per)
-
-
-@lru_cache(maxsize=4096)
-def demands(lane: Lane) -> Mapping[str, int]:
-    """What a running job of the lane occupies."""
-    needed = Counter({f"queue:{lane.queue}": 1, f"task:{lane.task}": 1})
-    for name, units in lane.holds:
-        needed[name] += units
-    return needed
 
 
 class Pace:
@@ -80,12 +73,7 @@ class Pace:
 
     def free_at(self) -> int | None:
         """When the next job may start; None: now."""
-        if self.rate.count == 0:
-            return self.now + self.rate.per
-        if len(self.at) < self.rate.count:
-            return None
-        free = self.at[-self.rate.count] + self.rate.per
-        return free if free > self.now else None
+        return free_at(self.rate, self.at, self.now)
 
 
 def _paces(link: Link, rates: Mapping[str, Rate], now: int) -> dict[str, Pace]:
@@ -108,7 +96,7 @@ class Room:
     """What the capacities and rates leave for jobs of these lanes."""
 
     def __init__(self, link: Link, database: Database, lanes: Iterable[Lane], now: int) -> None:
-        names = {name for lane in lanes for name in demands(lane)}
+        names = {name for lane in lanes for name in units_of(lane)}
         self._paces: dict[str, Pace] = {}
         self._free, rates = _sorted_out(link.among(_LIMITS_OF, sorted(names)))
         if not self._free and not rates:
@@ -116,40 +104,39 @@ class Room:
         link.among(_LOCK, sorted({*self._free, *rates}))  # so that two claims do not give the same
         running: dict[int, int] = dict(link.all(_USED)) if self._free else {}
         for key, lane in read_lanes(link, database.lanes, running).items():
-            for name, units in demands(lane).items():
+            for name, units in units_of(lane).items():
                 if name in self._free:
                     self._free[name] -= units * running[key]
         self._paces = _paces(link, rates, now)
 
-    def copy(self) -> Room:
-        twin = Room.__new__(Room)
-        twin._free = dict(self._free)
-        twin._paces = {}
-        for name, pace in self._paces.items():
-            twin._paces[name] = Pace(pace.rate, pace.now)
-            twin._paces[name].at = list(pace.at)
-        return twin
-
     def fits(self, lane: Lane) -> bool:
         """Whether one more job of the lane may run."""
         return self.free_at(lane) is None and all(
-            units <= self._free.get(name, units if unbounded(name) else 0) for name, units in demands(lane).items()
+            units <= self._free.get(name, units if unbounded(name) else 0) for name, units in units_of(lane).items()
         )
 
     def free_at(self, lane: Lane) -> int | None:
         """When the rates let one more job of the lane start; None: now."""
         if not self._paces:
             return None
-        times = [self._paces[name].free_at() for name in demands(lane) if name in self._paces]
+        times = [self._paces[name].free_at() for name in units_of(lane) if name in self._paces]
         return max((at for at in times if at is not None), default=None)
 
     def occupy(self, lane: Lane) -> None:
         """One more job of the lane runs."""
-        for name, units in demands(lane).items():
+        for name, units in units_of(lane).items():
             if name in self._free:
                 self._free[name] -= units
             if name in self._paces:
                 self._paces[name].at.append(self._paces[name].now)
+
+    def release(self, lane: Lane) -> None:
+        """One that was to run does not: undo `occupy`."""
+        for name, units in units_of(lane).items():
+            if name in self._free:
+                self._free[name] += units
+            if name in self._paces:
+                self._paces[name].at.pop()
 
     def record(self, link: Link) -> None:
         """Write down the starts of this claim, and forget those that no rate counts any more."""

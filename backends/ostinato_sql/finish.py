@@ -8,6 +8,7 @@ from msgspec import Struct
 from sqlalchemy import bindparam, insert, literal_column, null, select, update
 
 from ostinato.model import FINAL, Channel, End, Fence, Job, State
+from ostinato.rules import units_of, way_out
 from ostinato_sql import capacity
 from ostinato_sql.database import Database
 from ostinato_sql.link import Link
@@ -68,7 +69,7 @@ def finish(
         if row is None or row.state != "running" or row.token != fence.token or (row.seq, row.token) in done:
             continue
         done.add((row.seq, row.token))
-        state, reason = _outcome(row, end)
+        state, reason = way_out(end, bool(row.cancelling), row.reason)
         left.append(_left(row, end, state, reason, now))
         records.append(attempt_values(row.seq, row.token, end.attempt))
         posts += end.posts
@@ -85,15 +86,6 @@ def finish(
     return [(row := held.get(fence.job_id)) is not None and (row.seq, fence.token) in done for fence, _ in ends], told
 
 
-def _outcome(row: Held, end: End) -> tuple[State, str]:
-    """The state to enter and why: a cancel asked for meanwhile wins over another try."""
-    if not row.cancelling:
-        return end.state, end.reason
-    if end.state not in FINAL:
-        return "cancelled", row.reason or end.reason
-    return end.state, end.reason or (row.reason if end.state == "cancelled" else "")
-
-
 def _left(row: Held, end: End, state: State, reason: str, now: int) -> tuple[object, ...]:
     ended_at = now if state in FINAL else None
     values = (state, end.priority, end.run_at, end.charged, end.deaths, ended_at, reason)
@@ -104,7 +96,7 @@ def _awaited(link: Link, database: Database, lanes: set[int]) -> bool:
     """Whether a job of one of the lanes, now gone, gave back something that others may wait for."""
     limited = capacity.read(link)[0].keys()
     return bool(limited) and any(
-        limited & capacity.demands(lane).keys() for lane in read_lanes(link, database.lanes, lanes).values()
+        limited & units_of(lane).keys() for lane in read_lanes(link, database.lanes, lanes).values()
     )
 
 

@@ -29,7 +29,7 @@ from ostinato.keys import Keys
 from ostinato.lifecycle import lost
 from ostinato.load import Load
 from ostinato.logs import Spool, close_log, log_name
-from ostinato.model import FINAL, SECOND, Attempt, End, Event, EventKind, ExecutorInfo, Fence, Outcome, Row
+from ostinato.model import END_EVENTS, FINAL, SECOND, Attempt, End, Event, EventKind, ExecutorInfo, Fence, Outcome, Row
 from ostinato.runners import Run, Runner, Runners, make_runner
 from ostinato.settler import Ended, Settler
 from ostinato.storage import JobQuery, LogStore, Note, Store, Want
@@ -39,7 +39,6 @@ from ostinato.uploader import Uploader
 
 log = logging.getLogger("ostinato")
 
-KINDS: dict[str, EventKind] = {"succeeded": "success", "failed": "fail", "cancelled": "cancel", "expired": "expire"}
 FLUSH = 5.0
 """Seconds that a stop waits for logs to be uploaded; the rest is left for the next start."""
 
@@ -203,13 +202,15 @@ class Engine:
         for row, outcome, end in ended:
             if end.state == "succeeded":
                 self.ticker.completed(row, outcome.ended_at)
+            else:
+                self.ticker.unmet(row, end)
             if end.state == "scheduled":
                 self.dispatcher.due(end.run_at)
             if end.state == "ready" or end.posts:
                 self.dispatcher.posted()
             if self._wants("deadline_missed") and missed_during(row, end.attempt):
                 self._missed(row)
-            if self._wants(KINDS.get(end.state, "retry")):
+            if self._wants(END_EVENTS.get(end.state, "retry")):
                 self._report(row, outcome, end)
         self._hand_over([(row, outcome) for row, outcome, _ in ended])
 
@@ -337,7 +338,7 @@ class Engine:
     def _report(self, row: Row, outcome: Outcome, end: End) -> None:
         self._emit(
             Event(
-                kind=KINDS.get(end.state, "retry"),
+                kind=END_EVENTS.get(end.state, "retry"),
                 executor_id=self.id,
                 at=clock.now(),
                 result=None if end.result is None else _result(row, end.result),

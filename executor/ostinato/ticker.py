@@ -17,6 +17,8 @@ import threading
 import time
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from ostinato import clock
 from ostinato.book import Book, Page, follower_for, job_for, tag_of
 from ostinato.errors import StoreError
@@ -25,6 +27,7 @@ from ostinato.keys import Keys
 from ostinato.model import SECOND, End, Job, Rise, Row, Schedule, State
 from ostinato.options import rising
 from ostinato.patience import Patience
+from ostinato.rounds import unmet
 from ostinato.schedule import admit, missed, next_after
 from ostinato.storage import Ask, JobQuery, Store
 
@@ -84,6 +87,11 @@ class Ticker:
         return tuple(
             rising(follower_for(one, tick, new_id()), clock.now(), self._rise) for one in after if not one.paused
         )
+
+    def unmet(self, row: Row, end: End) -> None:
+        """A job of a schedule has ended without success: say which rounds that cancels."""
+        for name in unmet(self._pages, replace(row, state=end.state)):
+            log.warning("schedule %s: this round is cancelled, since job %s %s", name, row.job.id, end.state)
 
     def completed(self, row: Row, at: int) -> None:
         """A job of a schedule has succeeded."""

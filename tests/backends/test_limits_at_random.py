@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import NewUrl, on_empty_stores
 
-from ostinato.capacities import units_of
 from ostinato.model import SECOND, Job, Row
 from ostinato.plugins import open_test_store
-from ostinato.storage import JobQuery, Rate, Rescue, Store, Want, unbounded
+from ostinato.rules import unbounded, units_of
+from ostinato.storage import JobQuery, Rate, Rescue, Store, Want
 from ostinato.testing.clock import FakeClock
 from ostinato.testing.samples import LEASE, end
 

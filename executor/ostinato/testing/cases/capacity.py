@@ -135,6 +135,18 @@ class CapacityCases(Setting):
         store.limit({}, {"queue:default": None})
         assert names(claim(store)) == ["j0002", "j0003"]
 
+    def test_a_removed_rate_forgets_the_starts_that_it_counted(self, store: Store, clock: FakeClock) -> None:
+        rate = {"queue:default": Rate(1, 10 * SECOND)}
+        store.post(jobs(4))
+        store.limit({"queue:default": 5}, rate)
+        assert names(claim(store)) == ["j0000"]
+        store.limit({}, {"queue:default": None})
+        store.limit({}, rate)
+        assert names(claim(store)) == ["j0001"]
+        clock.advance(9)
+        store.limit({}, rate)
+        assert claim(store) == []
+
     def test_rate_is_not_exceeded_by_many_at_once(self, open_store: OpenStore) -> None:
         stores = [open_store() for _ in range(4)]
         stores[0].limit({}, {"queue:default": Rate(3, 10 * SECOND)})
