@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from ostinato.capacities import units_of
+from ostinato.rules import units_of
 from ostinato.storage import Record
 from ostinato.testing.history import Call, History, Kept, Seen
 from ostinato.testing.invariants import Violation
