@@ -9,9 +9,7 @@ from msgspec.structs import replace
 from ostinato.capacities import Paused
 from ostinato.explain import LOOK, Situation, explain, look
 from ostinato.model import HIGH, SECOND, Row
-from ostinato.plugins import open_test_store
 from ostinato.storage import JobQuery, Rate, TellsPaces
-from ostinato.testing.clock import FakeClock
 from ostinato.testing.samples import bring_to, claim, claim_one, finish, info, job
 from ostinato.testing.samples import look as row_of
 
@@ -214,19 +212,6 @@ def test_all_reasons_at_once():
 
 
 # on stores
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
-
-
-@pytest.fixture
-def store(url, clock, tmp_path):
-    opened = open_test_store(f"{url}{tmp_path.name}" if url == "memory://" else url, clock)
-    opened.open()
-    yield opened
-    opened.close()
 
 
 def kinds(store, job_id):
