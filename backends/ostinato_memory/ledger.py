@@ -246,6 +246,7 @@ class Ledger:
             record = records.get(place[2])
             if (
                 record is not None
+                and record.lane is lane
                 and record.state == "ready"
                 and record.priority == -place[0]
                 and record.position == place[1]

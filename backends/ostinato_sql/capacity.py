@@ -34,6 +34,7 @@ _START = Statement(lambda dialect: dialect.insert_or_replace(starts), *starts.c.
 _FORGET = Statement(
     delete(starts).where(starts.c.name == bindparam("which"), starts.c.at <= bindparam("until")), "which", "until"
 )
+_ALWAYS = 2**62
 
 
 def read(link: Link) -> tuple[dict[str, int], dict[str, Rate]]:
@@ -54,6 +55,8 @@ def change(link: Link, capacities: Mapping[str, int | None], rates: Mapping[str,
     for name in sorted({*capacities, *rates}):
         capacity = capacities[name] if name in capacities else old_capacities.get(name)
         rate = rates[name] if name in rates else old_rates.get(name)
+        if rate is None and name in old_rates:
+            link.run(_FORGET, name, _ALWAYS)
         if capacity is None and rate is None:
             link.run(_UNLIMIT, name)
         else:

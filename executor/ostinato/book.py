@@ -81,13 +81,17 @@ class Book:
 
     def page(self, name: str) -> Page:
         """Raises ConfigError for an unknown name."""
+        return self.pages(name)[name]
+
+    def pages(self, name: str) -> dict[str, Page]:
+        """All, this one among them. Raises ConfigError for an unknown name."""
         pages = self.read()
         if name not in pages:
             from ostinato.names import suggest
 
             known = suggest(name, pages) if pages else "There are none yet."
             raise ConfigError(f"There is no schedule {name!r}. {known}")
-        return pages[name]
+        return pages
 
     def remove(self, name: str) -> None:
         """Its jobs stay. Raises ConfigError for an unknown name, or if another one runs after it."""

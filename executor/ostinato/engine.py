@@ -15,7 +15,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from ostinato import clock, host, pino
-from ostinato.book import Book
 from ostinato.bounds import Bounds
 from ostinato.codec import decode
 from ostinato.config import Config
@@ -93,7 +92,7 @@ class Engine:
             settled=self._settler.is_quiet,
             idle=self._idle,
             orders=self._hear_orders,
-            last_completed=Book(store).last_completed,
+            last_completed=self.ticker.last_completed,
             hears_due=lambda: events.listens("due"),
         )
         self._keeper = Keeper(
@@ -117,8 +116,8 @@ class Engine:
         self._uploader.start()
         for name in {task.policy.runner for task in registry.values()} & {"subprocess", "pool"}:
             self._runners.get(name)
-        self.dispatcher.start()
         self.ticker.start()
+        self.dispatcher.start()
 
     def stop(self, grace: float) -> None:
         """Drain, hand back the rest, say goodbye."""
@@ -203,6 +202,8 @@ class Engine:
         for row, outcome, end in ended:
             if end.state == "succeeded":
                 self.ticker.completed(row, outcome.ended_at)
+            else:
+                self.ticker.unmet(row, end)
             if end.state == "scheduled":
                 self.dispatcher.due(end.run_at)
             if end.state == "ready" or end.posts:

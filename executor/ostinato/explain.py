@@ -14,8 +14,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ostinato import host
+from ostinato.book import Book
 from ostinato.capacities import Paused, pauses, running
 from ostinato.model import FINAL, SECOND, ExecutorInfo, Job, Row, State
+from ostinato.rounds import unmet
 from ostinato.rules import unbounded, units_of
 from ostinato.storage import JobQuery, Rate, Store, TellsPaces
 from ostinato.stranded import missing
@@ -23,6 +25,7 @@ from ostinato.units import moment
 
 Kind = Literal[
     "ended",  # nothing more will happen by itself
+    "round",  # it has not succeeded, so the schedules after its own leave out this round
     "running",  # it has begun
     "waiting",  # for other jobs
     "time",  # its time has not come
@@ -70,7 +73,8 @@ class Explanation(Struct, frozen=True):
 class Situation(Struct, frozen=True, kw_only=True):
     """A job, and all that decides whether it can start. ``paces`` are the used-up rates and when they let
     the next job start (None: the store cannot tell), ``executors`` are those that live, ``ready`` the
-    oldest ready jobs in post order, ``more`` whether there are others."""
+    oldest ready jobs in post order, ``more`` whether there are others, ``unmet`` the schedules that leave
+    out a round because of it."""
 
     now: int
     row: Row
@@ -82,13 +86,14 @@ class Situation(Struct, frozen=True, kw_only=True):
     executors: Sequence[ExecutorInfo] = ()
     ready: Sequence[Row] = ()
     more: bool = False
+    unmet: Sequence[str] = ()
 
 
 def look(store: Store, row: Row) -> Situation:
     """What `explain` needs to know about a job, as the store has it now."""
     now = store.now()
     if row.state in FINAL or row.state == "running":
-        return Situation(now=now, row=row)
+        return Situation(now=now, row=row, unmet=unmet(Book(store).read(), row) if row.job.schedule else ())
     page = store.find(JobQuery(states=("ready",), oldest_first=True, limit=LOOK)) if row.state == "ready" else None
     return Situation(
         now=now,
@@ -108,7 +113,7 @@ def explain(seen: Situation) -> Explanation:
     """All reasons why the job does not start now; if there is none, that it should."""
     row = seen.row
     if row.state in FINAL:
-        reasons = [_ended(row)]
+        reasons = [_ended(row), *_unmet(seen)]
     elif row.state == "running":
         reasons = [_running(row, seen.now)]
     else:
@@ -121,6 +126,12 @@ def _ended(row: Row) -> Reason:
     why = f": {row.reason}" if row.reason else ""
     at = f" at {_at(row.ended_at)}" if row.ended_at else ""
     return Reason("ended", f"it has ended{at}{why}", f"ostinato rerun {row.job.id}")
+
+
+def _unmet(seen: Situation) -> Iterator[Reason]:
+    if seen.unmet:
+        text = f"the schedules that run after its success leave out this round: {_jobs(seen.unmet)}"
+        yield Reason("round", text, "", tuple(seen.unmet))
 
 
 def _running(row: Row, now: int) -> Reason:

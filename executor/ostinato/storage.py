@@ -242,7 +242,8 @@ class Store(Protocol):
         Every job holds one unit of ``queue:NAME`` for its queue and of ``task:NAME`` for its task; 0
         pauses the queue or task. These names, and those of `Job.holds` that begin with ``key:``, have no
         bounds unless they are set (`ostinato.rules.unbounded`); any other name without a capacity has none to
-        give. A rate counts the starts of jobs that hold its name, whatever their units.
+        give. A rate counts the starts of jobs that hold its name, whatever their units, since it was set: one
+        that is removed forgets them, one that is changed does not.
         """
 
     def rates(self) -> dict[str, Rate]:

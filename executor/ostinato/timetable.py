@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from ostinato.book import Book, job_for
 from ostinato.errors import ConfigError
 from ostinato.model import Job, Schedule, Unique
+from ostinato.rounds import Round, newest
 from ostinato.schedule import between, preview
 from ostinato.storage import Store
 from ostinato.units import instant, moment
@@ -21,7 +22,8 @@ MOST_BACKFILL = 10_000
 
 class ScheduleStatus(Struct, frozen=True, kw_only=True):
     """A schedule at one moment. ``trigger`` says in words when it runs; ``last`` is its newest tick,
-    ``next`` the coming one (None: there is none, or it is paused, or runs after another schedule)."""
+    ``next`` the coming one (None: there is none, or it is paused, or runs after another schedule),
+    ``round`` what became of its newest job, or of a round cancelled since then (None: none is known)."""
 
     name: str
     task: str
@@ -33,6 +35,7 @@ class ScheduleStatus(Struct, frozen=True, kw_only=True):
     last: datetime | None
     next: datetime | None
     last_completed_at: datetime | None
+    round: Round | None
 
 
 class ScheduleHandle:
@@ -59,7 +62,8 @@ class ScheduleHandle:
 
     def status(self) -> ScheduleStatus:
         """All that is known of it now."""
-        page = self._book.page(self.name)
+        pages = self._book.pages(self.name)
+        page = pages[self.name]
         schedule = page.schedule
         coming = [] if schedule.paused else preview(schedule, max(self._store.now(), schedule.anchor), 1)
         return ScheduleStatus(
@@ -73,6 +77,7 @@ class ScheduleHandle:
             last=_moment(page.last),
             next=moment(coming[0]) if coming else None,
             last_completed_at=_moment(page.completed),
+            round=newest(self._store, pages, self.name),
         )
 
     def next(self, count: int = 5) -> list[datetime]:

@@ -10,6 +10,13 @@ from contextlib import suppress
 import pytest
 from terminal_harness import Cli, read_until  # type: ignore[import-not-found]
 
+from ostinato.cli import post
+from ostinato.cli.opening import opened_store
+from ostinato.model import SECOND, Backoff, Policy
+from ostinato.options import POST_OPTIONS
+from ostinato.storage import JobQuery
+from ostinato.units import moment
+
 
 def test_version_and_help(cli: Cli) -> None:
     assert cli.run("--version").stdout.startswith("ostinato ")
@@ -419,6 +426,9 @@ def test_schedules(cli: Cli) -> None:
     assert len(cli.json("schedules", "next", "nightly", "--count", "3")) == 3
     assert cli.run("schedules", "pause", "nightly").stdout == "nightly paused\n"
     assert cli.json("schedules")[0]["paused"] is True
+    job = cli.run("schedules", "run", "nightly").stdout.strip()
+    cli.run("cancel", job)
+    assert f" ago: job {job} of schedule nightly was cancelled" in cli.run("schedules").stdout
     cli.run("schedules", "resume", "nightly")
     job = cli.run("schedules", "run", "nightly").stdout.strip()
     days = ("--from", "2026-03-01", "--until", "2026-03-05")
@@ -427,9 +437,45 @@ def test_schedules(cli: Cli) -> None:
     cli.drain()
     shown = cli.json("show", job)
     assert (shown["schedule"], shown["state"], shown["result"]) == ("nightly", "succeeded", 2)
-    assert len(cli.json("jobs", "--tag", "schedule:nightly")) == 5
+    assert len(cli.json("jobs", "--tag", "schedule:nightly")) == 6
     assert len(cli.json("jobs", "--tag", "schedule:then")) >= 1
     cli.run("schedules", "remove", "nightly", code=2)
     cli.run("schedules", "remove", "then")
     assert "There are: nightly" in cli.run("schedules", "run", "then", code=2).stderr
     assert "is no time" in cli.run("schedules", "backfill", "nightly", "--from", "x", "--until", "y", code=2).stderr
+
+
+def test_post_takes_all_that_the_executor_takes() -> None:
+    assert {one.name for one in post.command.params} > POST_OPTIONS
+
+
+def test_post_passes_all_options_on(cli: Cli) -> None:
+    lead = ("--deadline", "1h", "--deadline-lead", "1m")
+    where = ("--runner", "thread", "--timeout", "2m", "--grace", "3s", "--max-attempts", "4", "--backoff", "0.5")
+    bounds = ("--sink", "0", "--on-lost", "fail", "--memory", "1G", "--cpu", "90s", "--files", "64", "--nice", "5")
+    job_id = cli.post("app.add", "a=1", "--run-at", "2126-03-01T08:00+01:00", *lead, *where, *bounds)
+    with opened_store(None) as store:
+        (row,) = store.find(JobQuery(ids=(job_id,))).rows
+    job = row.job
+    assert moment(job.run_at).isoformat() == "2126-03-01T07:00:00+00:00"
+    assert job.deadline - job.promote_at == 60 * SECOND
+    assert job.policy == Policy(
+        runner="thread",
+        timeout=120 * SECOND,
+        grace=3 * SECOND,
+        max_attempts=4,
+        backoff=Backoff(first=0.5, factor=1.0, limit=0.5, jitter=0.0),
+        sink=0,
+        on_lost="fail",
+        deadline_lead=60 * SECOND,
+        memory=2**30,
+        cpu=90 * SECOND,
+        files=64,
+        nice=5,
+    )
+    assert "is no time" in cli.run("post", "app.add", "a=1", "--run-at", "soon", code=2).stderr
+
+
+@pytest.mark.parametrize("mark", ["cpu", "memory", "load"])
+def test_work_takes_marks_of_the_load(cli: Cli, mark: str) -> None:
+    assert f"max_{mark}=-1.0" in cli.run("work", "app", f"--max-{mark}", "-1", code=2).stderr

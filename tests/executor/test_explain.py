@@ -5,10 +5,12 @@ from __future__ import annotations
 import chores
 import pytest
 from msgspec.structs import replace
+from stores import EMPTY, empties
 
 from ostinato.capacities import Paused
 from ostinato.explain import LOOK, Situation, explain, look
 from ostinato.model import HIGH, SECOND, Row
+from ostinato.plugins import open_test_store
 from ostinato.storage import JobQuery, Rate, TellsPaces
 from ostinato.testing.samples import bring_to, claim, claim_one, finish, info, job
 from ostinato.testing.samples import look as row_of
@@ -212,6 +214,14 @@ def test_all_reasons_at_once():
 
 
 # on stores
+
+
+@pytest.fixture(params=EMPTY)
+def store(request, clock):
+    opened = open_test_store(empties(request, request.param)(), clock)
+    opened.open()
+    yield opened
+    opened.close()
 
 
 def kinds(store, job_id):

@@ -14,7 +14,7 @@ from ostinato.cli.app import load_app
 from ostinato.cli.exits import FAILED, OK
 from ostinato.cli.opening import opened, store_options
 from ostinato.cli.terminal import print_json, say
-from ostinato.cli.wait import duration
+from ostinato.cli.times import duration, time_of
 from ostinato.errors import JobEnded
 from ostinato.executor import TaskExecutor
 from ostinato.handle import JobHandle
@@ -38,15 +38,26 @@ class Post(click.Command):
 @click.option("--queue", help="Default: the task's, else default.")
 @click.option("--priority", help="high, normal, low or a whole number.")
 @click.option("--delay", metavar="DURATION", help='Not before so long from now, e.g. "90s".')
+@click.option("--run-at", metavar="TIME", help='Not before, e.g. "2026-03-01T08:00+01:00".')
 @click.option("--deadline", metavar="DURATION", help="Raise its priority as this comes near.")
+@click.option("--deadline-lead", metavar="DURATION", help="So long before its deadline it becomes HIGH.")
 @click.option("--expires", metavar="DURATION", help="Give it up if nobody has started it by then.")
 @click.option("--front", is_flag=True, default=None, help="Before all others of its priority.")
 @click.option("--slots", type=int, help="What it costs of an executor.")
 @click.option("--resource", "resources", metavar="NAME=UNITS", multiple=True, help="Held while it runs, e.g. gpu=1.")
 @click.option("--key", help="Jobs of one key can be limited together: --per-key, or ostinato queues limit.")
 @click.option("--per-key", type=int, help="At most so many jobs of its key run at a time.")
+@click.option("--runner", help="How an attempt is run: subprocess, pool, thread or asyncio.")
 @click.option("--timeout", metavar="DURATION", help="Stop an attempt that runs longer.")
+@click.option("--grace", metavar="DURATION", help="How long it may go on when it is stopped.")
 @click.option("--max-attempts", type=int, help="How often it may fail.")
+@click.option("--backoff", metavar="SECONDS", type=float, help="From one attempt to the next.")
+@click.option("--sink", type=int, help="How much priority it loses with each failure.")
+@click.option("--on-lost", help="What if its executor is lost: retry or fail.")
+@click.option("--memory", metavar="SIZE", help="Limit of address space of an attempt, e.g. 512M.")
+@click.option("--cpu", metavar="DURATION", help="Limit of processor time of an attempt.")
+@click.option("--files", type=int, help="Limit of open files of an attempt.")
+@click.option("--nice", type=int, help="0 to 19: how much an attempt leaves to others.")
 @click.option("--tag", "tags", multiple=True, help="May be given several times.")
 @click.option("--unique", metavar="KEY", help="If a live job has this key, print its id and post nothing.")
 @click.option("--wait", is_flag=True, help="Wait for it and print its result; exit code 1 if it fails.")
@@ -143,6 +154,8 @@ def _options(placement: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in placement.items() if value not in (None, ())}
     if str(given.get("priority", "")).lstrip("-").isdecimal():
         given["priority"] = int(given["priority"])
+    if "run_at" in given:
+        given["run_at"] = time_of(given["run_at"])
     if "resources" in given:
         given["resources"] = dict(_units(word) for word in given["resources"])
     return given

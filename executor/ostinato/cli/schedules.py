@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timezone
 from typing import Any
 
 import click
@@ -12,8 +11,10 @@ from ostinato.cli.exits import OK
 from ostinato.cli.opening import opened, store_options
 from ostinato.cli.post import job_of_words
 from ostinato.cli.terminal import ago, counted, local, plain, print_json, print_table
+from ostinato.cli.times import time_of
 from ostinato.errors import ConfigError
 from ostinato.executor import TaskExecutor
+from ostinato.rounds import Round
 from ostinato.timetable import ScheduleHandle
 
 
@@ -37,11 +38,19 @@ def command(context: click.Context, url: str | None, as_json: bool) -> int:
             "[yellow]paused[/]" if one.paused else ago(one.next) if one.next else "",
             ago(one.last),
             ago(one.last_completed_at),
+            _round(one.round),
         )
         for one in found
     ]
-    print_table(("SCHEDULE", "RUNS", "TASK", "NEXT", "LAST TICK", "LAST SUCCESS"), rows)
+    print_table(("SCHEDULE", "RUNS", "TASK", "NEXT", "LAST TICK", "LAST SUCCESS", "LAST ROUND"), rows)
     return OK
+
+
+def _round(one: Round | None) -> str:
+    """What became of it; why, if no job of its own tells."""
+    if one is None:
+        return ""
+    return f"{one.state} {ago(one.at)}" + (f": {plain(one.reason)}" if one.job_id is None else "")
 
 
 def _verb(name: str, act: Callable[[ScheduleHandle], Any], said: str, text: str) -> None:
@@ -94,7 +103,7 @@ def backfill(schedule: str, begin: str, end: str, dry_run: bool, url: str | None
     """Post the jobs of all ticks of a time, oldest first; a tick that was made up is not made up again."""
     with opened(url) as executor:
         handle = _find(executor, schedule)
-        first, last = _time(begin), _time(end)
+        first, last = time_of(begin), time_of(end)
         number = len(handle.ticks(first, last) if dry_run else handle.backfill(first, last))
     if as_json:
         print_json({"schedule": schedule, "ticks": number, "posted": not dry_run})
@@ -147,11 +156,3 @@ def _find(executor: TaskExecutor, name: str) -> ScheduleHandle:
             return one
     known = ", ".join(one.name for one in executor.schedules()) or "none"
     raise ConfigError(f"There is no schedule {name!r}. There are: {known}.")
-
-
-def _time(text: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{text!r} is no time. Write it as 2026-03-01T00:00+01:00 or 2026-03-01 (UTC).") from None
-    return at if at.tzinfo else at.replace(tzinfo=timezone.utc)

@@ -9,6 +9,7 @@ import click
 from ostinato.cli.exits import FAILED, OK, TIMEOUT
 from ostinato.cli.opening import find_job, opened, store_options
 from ostinato.cli.terminal import print_json, say
+from ostinato.cli.times import duration
 from ostinato.status import JobStatus
 
 
@@ -36,11 +37,3 @@ def command(job_ids: tuple[str, ...], timeout: str | None, url: str | None, as_j
         )
         return TIMEOUT
     return OK if all(one.state == "succeeded" for one in ended) else FAILED
-
-
-def duration(text: str, name: str) -> float:
-    """Seconds from text such as "5m". Raises ConfigError."""
-    from ostinato.model import SECOND
-    from ostinato.units import micros
-
-    return micros(text, name) / SECOND

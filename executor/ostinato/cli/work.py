@@ -40,6 +40,15 @@ News = Literal["signal", "idle", "stopped"]
 @click.option("--spool", metavar="FOLDER", help="Where logs are while attempts run.")
 @click.option("--lease", metavar="DURATION", help="After so long a silence others take its jobs over.")
 @click.option("--grace", metavar="DURATION", help="How long running jobs may go on when it is stopped.")
+@click.option(
+    "--max-cpu", metavar="SHARE", type=float, help="Take no jobs while more of the processors is in use, e.g. 0.8."
+)
+@click.option(
+    "--max-memory", metavar="SHARE", type=float, help="Take no jobs while more of the memory is in use, e.g. 0.9."
+)
+@click.option(
+    "--max-load", metavar="LOAD", type=float, help="Take no jobs while the load average per core is higher, e.g. 1.5."
+)
 @click.option("--name", help="How it is called in lists. Default: the host's name.")
 @click.option("--until-idle", is_flag=True, help="Stop when there is nothing left to run.")
 @store_options
