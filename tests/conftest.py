@@ -7,6 +7,7 @@ from mariadb_servers import mariadb  # noqa: F401
 from postgres_servers import postgres16, postgres18  # noqa: F401
 from redis_servers import real_redis, valkey, valkey_cluster  # noqa: F401
 from s3_servers import moto, rclone, s3_url  # noqa: F401
+from stores import new_url  # noqa: F401
 
 ONCE = (
     "backends",
@@ -14,6 +15,7 @@ ONCE = (
     "cli",
     "docs",
     "examples",
+    "executor/test_busy_machine",
     "executor/test_capacities",
     "executor/test_copying",
     "executor/test_deadlines",

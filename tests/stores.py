@@ -1,6 +1,6 @@
 """The stores that the proofs run on: each by name, where it is, and how to restart its server hard.
 
-A further store is one more line in `STORES`.
+A further store is one more line in `STORES`; and one in `EMPTY`, for tests that need a store and nothing else of it.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mariadb_servers
+import postgres_servers
 import pytest
 from msgspec import Struct
 from postgres_servers import FAST, new_server
-from redis_servers import redis_program, server, start, valkey_program
+from redis_servers import new_namespace, redis_program, server, start, valkey_program
 
 
 class Place(Struct, frozen=True):
@@ -92,3 +93,37 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def on_every_store(*names: str) -> pytest.MarkDecorator:
     """Run a test on all stores, or on these."""
     return pytest.mark.parametrize("place", names or list(STORES), indirect=True)
+
+
+NewUrl = Callable[[], str]
+EMPTY: dict[str, Callable[[str], str]] = {
+    "memory": lambda folder: f"memory://{new_namespace()}",
+    "sqlite": lambda folder: f"sqlite:///{folder}/{new_namespace()}.db",
+    "postgres18": postgres_servers.emptied,
+    "mariadb": mariadb_servers.emptied,
+    "valkey": lambda server: f"{server}?namespace={new_namespace()}",
+    "real_redis": lambda server: f"{server}?namespace={new_namespace()}",
+    "valkey_cluster": lambda server: f"{server}?namespace={new_namespace()}",
+}
+"""By name, which is that of the fixture of its server: the URL of a store there that holds nothing."""
+
+
+def empties(request: pytest.FixtureRequest, kind: str) -> NewUrl:
+    """Tells at every call where an empty store of this kind is. Ask for it once the one before is closed: a
+    database may have been emptied for it."""
+    if kind in ("memory", "sqlite"):
+        server = str(request.getfixturevalue("tmp_path_factory").mktemp(kind))
+    else:
+        server = request.getfixturevalue(kind)
+    return lambda: EMPTY[kind](server)
+
+
+@pytest.fixture
+def new_url(request: pytest.FixtureRequest) -> NewUrl:
+    """Of the kind that the test's parameter names."""
+    return empties(request, request.param)
+
+
+def on_empty_stores(*names: str) -> pytest.MarkDecorator:
+    """Run a test on empty stores of every kind, or of these: it takes `new_url`."""
+    return pytest.mark.parametrize("new_url", names or list(EMPTY), indirect=True)

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "executor" / "ostinato"
 PAGE = ROOT / "docs" / "explanation" / "architecture.md"
-SEAM = {"ostinato.model", "ostinato.storage", "ostinato.hooks", "ostinato.errors"}
+SEAM = {"ostinato.model", "ostinato.storage", "ostinato.rules", "ostinato.hooks", "ostinato.errors"}
 STREETS = {
     "executor": {"ostinato"},
     "backends": {"ostinato_memory", "ostinato_sql", "ostinato_redis"},

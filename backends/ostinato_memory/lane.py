@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from heapq import heappop, heappush
 
 from ostinato.model import Job, State
-from ostinato.storage import Rate, Want, matches, unbounded
+from ostinato.rules import free_at, unbounded, units_of
+from ostinato.storage import Rate
 
 Key = tuple[str, str, int, int, tuple[tuple[str, int], ...]]
 Place = tuple[int, int, str]
@@ -29,16 +30,12 @@ class Lane:
     head. ``counts`` are of all its jobs by state.
     """
 
-    __slots__ = ("counts", "holds", "key", "line", "queue", "slots", "task", "version")
+    __slots__ = ("counts", "holds", "key", "line", "queue", "slots", "task", "units", "version")
 
     def __init__(self, key: Key) -> None:
         self.key = key
-        self.queue, self.task, self.version, self.slots, holds = key
-        own = (f"queue:{self.queue}", f"task:{self.task}")
-        units: defaultdict[str, int] = defaultdict(int, dict.fromkeys(own, 1))
-        for name, count in holds:
-            units[name] += count
-        self.holds = tuple(units.items())
+        self.queue, self.task, self.version, self.slots, self.holds = key
+        self.units = tuple(units_of(self).items())
         self.line: list[Place] = []
         self.counts: defaultdict[State, int] = defaultdict(int)
 
@@ -47,16 +44,6 @@ class Lane:
 
     def pop(self) -> None:
         heappop(self.line)
-
-    def suits(self, want: Want) -> bool:
-        """Whether an executor can ever take these jobs."""
-        accepted = want.tasks.get(self.task)
-        return (
-            accepted is not None
-            and self.version <= accepted
-            and self.slots <= want.capacity
-            and matches(want.queues, self.queue)
-        )
 
 
 class Capacities:
@@ -78,7 +65,7 @@ class Capacities:
 
     def full(self, lane: Lane) -> str | None:
         """What leaves no room for one more job of the lane, if anything does."""
-        for name, units in lane.holds:
+        for name, units in lane.units:
             limit = self._limits.get(name)
             if limit is None:
                 if not unbounded(name):
@@ -88,13 +75,13 @@ class Capacities:
         return None
 
     def occupy(self, lane: Lane) -> None:
-        for name, units in lane.holds:
+        for name, units in lane.units:
             self._used[name] += units
 
     def release(self, lane: Lane) -> bool:
         """Give back what a job of the lane held; tells whether others may have waited for it."""
         awaited = False
-        for name, units in lane.holds:
+        for name, units in lane.units:
             self._used[name] -= units
             awaited = awaited or name in self._limits
         return awaited
@@ -123,23 +110,21 @@ class Rates:
 
     def start(self, lane: Lane, now: int) -> None:
         """A job of the lane starts."""
-        for name, _ in lane.holds if self._rates else ():
+        for name, _ in lane.units if self._rates else ():
             if name in self._rates:
                 self._starts[name].append(now)
 
     def free_at(self, lane: Lane, now: int) -> int | None:
         """When a job of the lane may start, if that is not now."""
-        times = [self._free_at(name, now) for name, _ in lane.holds if name in self._rates] if self._rates else []
-        return max((at for at in times if at > now), default=None)
+        times = [self._free_at(name, now) for name, _ in lane.units if name in self._rates] if self._rates else []
+        return max((at for at in times if at is not None), default=None)
 
     def paces(self, now: int) -> dict[str, int]:
         """The rates that let no job start now, and when they will."""
-        return {name: at for name in self._rates if (at := self._free_at(name, now)) > now}
+        return {name: at for name in self._rates if (at := self._free_at(name, now)) is not None}
 
-    def _free_at(self, name: str, now: int) -> int:
+    def _free_at(self, name: str, now: int) -> int | None:
         rate, starts = self._rates[name], self._starts[name]
         while starts and starts[0] <= now - rate.per:
             starts.popleft()
-        if len(starts) < rate.count:
-            return now
-        return starts[-rate.count] + rate.per if rate.count else now + rate.per
+        return free_at(rate, starts, now)

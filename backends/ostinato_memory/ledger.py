@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from ostinato.errors import AlreadyPosted
 from ostinato.model import FINAL, HIGH, Channel, ExecutorInfo, Job, State
-from ostinato.storage import Entry, Posted, Rate, Want, holds_key
+from ostinato.rules import holds_key, suits
+from ostinato.storage import Entry, Posted, Rate, Want
 from ostinato_memory.lane import Capacities, Key, Lane, Place, Rates, lane_key
 from ostinato_memory.listeners import MemoryListener
 from ostinato_memory.record import Record
@@ -130,7 +131,7 @@ class Ledger:
         lane.counts[record.state] -= 1
         if not any(lane.counts.values()):
             self._waiting.discard(lane)
-            for name in [name for name, _ in lane.holds if lane in self._parked.get(name, ())]:
+            for name in [name for name, _ in lane.units if lane in self._parked.get(name, ())]:
                 self._parked[name].discard(lane)
             self.lanes.pop(lane.key, None)
 
@@ -153,7 +154,7 @@ class Ledger:
             record.lease_until = None
             record.cancelling = False
             if self.capacities.release(lane):
-                self._unpark(name for name, _ in lane.holds)
+                self._unpark(name for name, _ in lane.units)
                 self.tell("ready")
         record.state = state
         if state == "running":
@@ -208,7 +209,7 @@ class Ledger:
         scheduled = self._next_scheduled()
         if not self.rates:
             return scheduled
-        held = [at for lane in self._waiting if lane.suits(want) and (at := self.rates.free_at(lane, now)) is not None]
+        held = [at for lane in self._waiting if suits(lane, want) and (at := self.rates.free_at(lane, now)) is not None]
         return min(held if scheduled is None else [scheduled, *held], default=None)
 
     def _next_scheduled(self) -> int | None:
@@ -233,13 +234,13 @@ class Ledger:
     def choose(self, want: Want, now: int) -> Iterator[Record]:
         """The jobs to start now, best first. The caller enters each into ``running`` before it
         asks for the next, so that the capacities count it."""
-        lanes = [lane for lane in tuple(self._waiting) if lane.suits(want) and not self._park(lane)]
+        lanes = [lane for lane in tuple(self._waiting) if suits(lane, want) and not self._park(lane)]
         heads = [(head, lane) for lane in lanes if (head := self._head(lane))]
         heapify(heads)
         slots, count = want.slots, want.count
         while heads and count > 0:
             (_, _, job_id), lane = heads[0]
-            if self.capacities.full(lane) or self.rates.free_at(lane, now) is not None:
+            if self.capacities.full(lane) is not None or self.rates.free_at(lane, now) is not None:
                 heappop(heads)
                 continue
             if lane.slots > slots:  # the free slots are kept for it, else light jobs would starve it
@@ -270,6 +271,7 @@ class Ledger:
             record = records.get(place[2])
             if (
                 record is not None
+                and record.lane is lane
                 and record.state == "ready"
                 and record.priority == -place[0]
                 and record.position == place[1]

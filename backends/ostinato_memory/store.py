@@ -11,6 +11,7 @@ from operator import attrgetter
 from msgspec.structs import replace
 
 from ostinato.model import FINAL, SECOND, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State
+from ostinato.rules import way_out
 from ostinato.storage import (
     NO_RATES,
     Ask,
@@ -211,7 +212,7 @@ class MemoryStore:
             return known is not None and fence.token in known.ends
         now = self.now()
         draft = self._ledger.draft(end.posts, now)
-        state, reason = _outcome(record, end)
+        state, reason = way_out(end, record.cancelling, record.reason)
         record.ends[fence.token] = end.attempt
         record.priority = end.priority
         record.run_at = end.run_at
@@ -343,15 +344,6 @@ class MemoryStore:
     def listen(self, channels: frozenset[Channel]) -> Listener:
         with self._lock:
             return MemoryListener(channels, self._ledger.listeners, owner=self)
-
-
-def _outcome(record: Record, end: End) -> tuple[State, str]:
-    """The state to enter and the reason to give: a cancel asked for meanwhile wins over another try."""
-    if not record.cancelling:
-        return end.state, end.reason
-    if end.state not in FINAL:
-        return "cancelled", record.reason or end.reason
-    return end.state, end.reason or (record.reason if end.state == "cancelled" else "")
 
 
 def _orphaned(record: Record, dead: Sequence[str], now: int) -> bool:

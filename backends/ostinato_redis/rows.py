@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ from msgspec.structs import asdict, force_setattr, replace
 
 from ostinato.errors import PayloadError
 from ostinato.model import SECOND, Attempt, End, Error, ExecutorInfo, Fence, Job, Row
+from ostinato.rules import units_of
 from ostinato.storage import Entry, Rate, Record
 
 FIELDS = (
@@ -82,13 +82,9 @@ def _to_job(words: str, job_id: str) -> Job:
 
 
 @lru_cache(maxsize=4096)
-def _lane(queue: str, task: str, version: int, slots: int, holds: tuple[tuple[str, int], ...]) -> tuple[str, Lane]:
-    """The name of a lane, made of its description, and what the scripts need to know of it."""
-    units = Counter({f"queue:{queue}": 1, f"task:{task}": 1})
-    for name, count in holds:
-        units[name] += count
-    name = hashlib.blake2b(encode((queue, task, version, slots, holds)), digest_size=8).hexdigest()
-    return name, (queue, task, version, slots, units)
+def _lane_name(queue: str, task: str, version: int, slots: int, holds: tuple[tuple[str, int], ...]) -> str:
+    """The name of a lane, made of its description."""
+    return hashlib.blake2b(encode((queue, task, version, slots, holds)), digest_size=8).hexdigest()
 
 
 class Batch:
@@ -101,8 +97,8 @@ class Batch:
         return [self._item(job) for job in jobs]
 
     def _item(self, job: Job) -> Item:
-        digest, lane = _lane(job.queue, job.task, job.version, job.slots, job.holds)
-        self.lanes[digest] = lane
+        digest = _lane_name(job.queue, job.task, job.version, job.slots, job.holds)
+        self.lanes[digest] = job.queue, job.task, job.version, job.slots, units_of(job)
         item: Item = {
             "id": job.id,
             "job": _words(job),

@@ -184,6 +184,10 @@ class RedisStore:
     def rates(self) -> dict[str, Rate]:
         return to_mapping(self._run("rates", ()), to_rate)
 
+    def paces(self) -> dict[str, int]:
+        """See `ostinato.storage.TellsPaces`."""
+        return dict(self._run("paces", ()))
+
     def keep(self, entries: Sequence[Entry]) -> list[bool]:
         if not entries:
             return []

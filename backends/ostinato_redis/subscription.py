@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ostinato.storage import matches
+from ostinato.rules import matches
 
 _GLOB = "*?["
 _REMEMBERED = 10_000

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import bindparam, delete, func, select
 
+from ostinato.rules import free_at, units_of
 from ostinato.storage import Rate
 from ostinato_sql.database import Database
 from ostinato_sql.link import Link
 from ostinato_sql.rows import Lane, read_lanes
 from ostinato_sql.statement import Keyed, Statement
 from ostinato_sql.tables import is_running, jobs, limits, starts
-from ostinato_sql.terms import WHOLE, demands, sorted_out, stamp_anew
+from ostinato_sql.terms import WHOLE, sorted_out, stamp_anew
 
 _LIMITS = Statement(WHOLE)
 _LOCK = Keyed(
@@ -65,12 +66,7 @@ class Pace:
 
     def free_at(self) -> int | None:
         """When the next job may start; None: now."""
-        if self.rate.count == 0:
-            return self.now + self.rate.per
-        if len(self.at) < self.rate.count:
-            return None
-        free = self.at[-self.rate.count] + self.rate.per
-        return free if free > self.now else None
+        return free_at(self.rate, self.at, self.now)
 
 
 def _paces(link: Link, rates: Mapping[str, Rate], now: int) -> dict[str, Pace]:
@@ -112,19 +108,9 @@ class Room:
         self._free = {name: bound for lane in self.lanes for name, (_, bound) in self._terms[lane.id].holds.items()}
         running: dict[int, int] = dict(link.all(_USED)) if self._free else {}
         for key, lane in read_lanes(link, database.lanes, running).items():
-            for name, units in demands(lane).items():
+            for name, units in units_of(lane).items():
                 if name in self._free:
                     self._free[name] -= units * running[key]
-
-    def copy(self) -> Room:
-        twin = Room.__new__(Room)
-        twin._terms, twin.lanes = self._terms, self.lanes
-        twin._free = dict(self._free)
-        twin._paces = {}
-        for name, pace in self._paces.items():
-            twin._paces[name] = Pace(pace.rate, pace.now)
-            twin._paces[name].at = list(pace.at)
-        return twin
 
     def fits(self, lane: Lane) -> bool:
         """Whether one more job of the lane may run."""
@@ -147,6 +133,14 @@ class Room:
             self._free[name] -= units
         for name in terms.rates:
             self._paces[name].at.append(self._paces[name].now)
+
+    def release(self, lane: Lane) -> None:
+        """One that was to run does not: undo `occupy`."""
+        terms = self._terms[lane.id]
+        for name, (units, _) in terms.holds.items():
+            self._free[name] += units
+        for name in terms.rates:
+            self._paces[name].at.pop()
 
     def record(self, link: Link) -> None:
         """Write down the starts of this claim, and forget those that no rate counts any more."""

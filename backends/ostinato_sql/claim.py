@@ -12,7 +12,8 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, func, literal_column, or_, select, text, update
 
 from ostinato import model
-from ostinato.storage import Claimed, Want, matches
+from ostinato.rules import suits
+from ostinato.storage import Claimed, Want
 from ostinato_sql import due
 from ostinato_sql.capacity import Room, held_until
 from ostinato_sql.database import Database
@@ -130,9 +131,6 @@ def _start(
         return Started()
     room = Room(link, database, lanes, stamp, now)
     taken = _take(link, [lane for lane in room.lanes if room.fits(lane)], want, room)
-    of = {lane.id: lane for lane in lanes}
-    for values in taken:
-        room.occupy(of[values[LANE]])
     room.record(link)
     until = now + want.lease
     link.run_among(_START, [values[SEQ] for values in taken], executor_id, until, now)
@@ -156,8 +154,8 @@ def _sooner(one: int | None, other: int | None) -> int | None:
 
 
 def _take(link: Link, lanes: Sequence[Lane], want: Want, room: Room) -> list[Values]:
-    """The best jobs, locked. Those that another claim locks first are passed over, and only those
-    that are taken are locked: else the others would overlook jobs that nobody takes."""
+    """The best jobs, locked, and their room occupied. Those that another claim locks first are passed over,
+    and only those that are taken are locked: else the others would overlook jobs that nobody takes."""
     gone: set[int] = set()
     while lanes:
         chosen = list(_choose(link, lanes, want, room, gone))
@@ -170,6 +168,8 @@ def _take(link: Link, lanes: Sequence[Lane], want: Want, room: Room) -> list[Val
         if not missing:
             return [found[head.seq] for head, _ in chosen]
         gone |= missing
+        for _, lane in chosen:
+            room.release(lane)
     return []
 
 
@@ -182,24 +182,13 @@ def _suiting(link: Link, database: Database, want: Want, stamp: str | None, read
     """Those that this executor can ever take, and that are not known to be shut."""
     shut = database.terms.shut(stamp)
     lanes = read_lanes(link, database.lanes, [key for key in ready if key not in shut]).values()
-    return (lane for lane in lanes if _suits(lane, want))
-
-
-def _suits(lane: Lane, want: Want) -> bool:
-    accepted = want.tasks.get(lane.task)
-    return (
-        accepted is not None
-        and lane.version <= accepted
-        and lane.slots <= want.capacity
-        and matches(want.queues, lane.queue)
-    )
+    return (lane for lane in lanes if suits(lane, want))
 
 
 def _choose(
     link: Link, lanes: Sequence[Lane], want: Want, room: Room, gone: Container[int]
 ) -> Iterator[tuple[Head, Lane]]:
     """The jobs to start, best first: the lanes' lines are merged by (priority, position)."""
-    free = room.copy()
     waiting = []
     for lane, line in _lines(link, lanes, want, gone):
         if head := next(line, None):
@@ -208,14 +197,14 @@ def _choose(
     slots, count = want.slots, want.count
     while waiting and count > 0:
         _, head, lane, line = waiting[0]
-        if not free.fits(lane):
+        if not room.fits(lane):
             heappop(waiting)
             continue
         if lane.slots > slots:
             return  # the free slots are kept for it: else lighter ones would starve it
         slots -= lane.slots
         count -= 1
-        free.occupy(lane)
+        room.occupy(lane)
         yield head, lane
         following = next(line, None) if count else None
         if following:

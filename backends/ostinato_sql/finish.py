@@ -8,6 +8,7 @@ from msgspec import Struct
 from sqlalchemy import bindparam, insert, literal_column, null, select, update
 
 from ostinato.model import FINAL, Channel, End, Fence, Job, State
+from ostinato.rules import way_out
 from ostinato_sql.database import Database
 from ostinato_sql.link import Link
 from ostinato_sql.post import insert_jobs
@@ -68,7 +69,7 @@ def finish(
         if row is None or row.state != "running" or row.token != fence.token or (row.seq, row.token) in done:
             continue
         done.add((row.seq, row.token))
-        state, reason = _outcome(row, end)
+        state, reason = way_out(end, bool(row.cancelling), row.reason)
         left.append(_left(row, end, state, reason, now))
         records.append(attempt_values(row.seq, row.token, end.attempt))
         posts += end.posts
@@ -83,15 +84,6 @@ def finish(
     if len(done) < len(ends):
         done |= _applied_before(link, [row.seq for row in held.values()])
     return [(row := held.get(fence.job_id)) is not None and (row.seq, fence.token) in done for fence, _ in ends], told
-
-
-def _outcome(row: Held, end: End) -> tuple[State, str]:
-    """The state to enter and why: a cancel asked for meanwhile wins over another try."""
-    if not row.cancelling:
-        return end.state, end.reason
-    if end.state not in FINAL:
-        return "cancelled", row.reason or end.reason
-    return end.state, end.reason or (row.reason if end.state == "cancelled" else "")
 
 
 def _left(row: Held, end: End, state: State, reason: str, now: int) -> tuple[object, ...]:

@@ -156,8 +156,11 @@ def note(link: Link, told: Sequence[Note]) -> list[bool]:
 
 
 def _note_log(link: Link, one: Note) -> bool:
+    """Looked at first: an attempt that ends between the two would be said to be noted, and is not."""
+    if link.first(_ENDED, one.job_id, one.attempt) is None:
+        return False
     link.run(_NOTE_LOG, one.value, one.job_id, one.attempt)
-    return link.first(_ENDED, one.job_id, one.attempt) is not None
+    return True
 
 
 def _note_run(link: Link, run: tuple[int, bool] | None, one: Note) -> bool:

@@ -8,14 +8,13 @@ for a key of their own each would cost every claim a look at the limits of a tho
 from __future__ import annotations
 
 import uuid
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from sqlalchemy import literal_column, select
 
-from ostinato.storage import Rate, unbounded
+from ostinato.rules import unbounded, units_of
+from ostinato.storage import Rate
 from ostinato_sql.link import Link, Values
 from ostinato_sql.rows import Lane
 from ostinato_sql.statement import Keyed, Statement
@@ -42,15 +41,6 @@ class Terms(NamedTuple):
     @property
     def names(self) -> set[str]:
         return {*self.holds, *self.rates}
-
-
-@lru_cache(maxsize=4096)
-def demands(lane: Lane) -> Mapping[str, int]:
-    """What a running job of the lane occupies."""
-    needed = Counter({f"queue:{lane.queue}": 1, f"task:{lane.task}": 1})
-    for name, units in lane.holds:
-        needed[name] += units
-    return needed
 
 
 def read_stamp(link: Link) -> str | None:
@@ -93,9 +83,9 @@ class KnownTerms:
 
 
 def _read(link: Link, lanes: Sequence[Lane]) -> dict[int, Terms]:
-    names = {name for lane in lanes for name in demands(lane)}
+    names = {name for lane in lanes for name in units_of(lane)}
     capacities, rates = sorted_out(link.among(_OF, sorted(names)))
-    return {lane.id: _terms(demands(lane), capacities, rates) for lane in lanes}
+    return {lane.id: _terms(units_of(lane), capacities, rates) for lane in lanes}
 
 
 def _terms(units: Mapping[str, int], capacities: Mapping[str, int], rates: Mapping[str, Rate]) -> Terms:

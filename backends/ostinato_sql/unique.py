@@ -15,7 +15,8 @@ from sqlalchemy import bindparam, delete, select, update
 
 from ostinato.errors import AlreadyPosted, StoreUnavailable
 from ostinato.model import FINAL, Job, State, Unique
-from ostinato.storage import Posted, holds_key
+from ostinato.rules import holds_key
+from ostinato.storage import Posted
 from ostinato_sql.link import Link
 from ostinato_sql.rows import to_unique
 from ostinato_sql.statement import Keyed, Statement

@@ -18,6 +18,8 @@ from ostinato import host, keys
 from ostinato.errors import ConfigError, ResourceError
 from ostinato.model import Job, Row
 from ostinato.names import check_name, suggest
+from ostinato.rules import units_of
+from ostinato.search import rows
 from ostinato.storage import Entry, JobQuery, Rate, Store
 from ostinato.units import Duration, micros
 
@@ -110,14 +112,7 @@ def _pauses(store: Store) -> dict[str, tuple[Paused, int]]:
 
 def running(store: Store) -> list[Row]:
     """All jobs that run now."""
-    rows: list[Row] = []
-    cursor = None
-    while True:
-        page = store.find(JobQuery(states=("running",), limit=1000, cursor=cursor))
-        rows += page.rows
-        cursor = page.next
-        if cursor is None:
-            return rows
+    return list(rows(store, JobQuery(states=("running",), limit=1000)))
 
 
 class Capacities:
@@ -227,12 +222,12 @@ class Capacities:
         """All that are declared, with what is held of them."""
         paused = pauses(self._store)
         units = self._declared(paused)
-        rows = running(self._store) if units else []
+        held = running(self._store) if units else []
         return [
             Resource(
                 name=name.removeprefix("resource:"),
                 units=units[name],
-                held={row.job.id: held for row in rows if (held := units_of(row.job).get(name, 0))},
+                held={row.job.id: some for row in held if (some := units_of(row.job).get(name, 0))},
                 paused=paused.get(name),
             )
             for name in sorted(units)
@@ -267,11 +262,3 @@ class Capacities:
             f"There is no resource {resource!r}. {self._known(name)}".rstrip()
             + f" Declare it: `ostinato resources set {resource} UNITS`."
         )
-
-
-def units_of(job: Job) -> dict[str, int]:
-    """What the job occupies of which capacity while it runs."""
-    units = {f"queue:{job.queue}": 1, f"task:{job.task}": 1}
-    for name, count in job.holds:
-        units[name] = units.get(name, 0) + count
-    return units

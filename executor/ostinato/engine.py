@@ -15,7 +15,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from ostinato import clock, host, pino
-from ostinato.book import Book
 from ostinato.bounds import Bounds
 from ostinato.codec import decode
 from ostinato.config import Config
@@ -30,7 +29,7 @@ from ostinato.keys import Keys
 from ostinato.lifecycle import lost
 from ostinato.load import Load
 from ostinato.logs import Spool, close_log, log_name
-from ostinato.model import FINAL, SECOND, Attempt, End, Event, EventKind, ExecutorInfo, Fence, Outcome, Row
+from ostinato.model import END_EVENTS, FINAL, SECOND, Attempt, End, Event, EventKind, ExecutorInfo, Fence, Outcome, Row
 from ostinato.runners import Run, Runner, Runners, make_runner
 from ostinato.settler import Ended, Settler
 from ostinato.storage import JobQuery, LogStore, Note, Store, Want
@@ -40,7 +39,6 @@ from ostinato.uploader import Uploader
 
 log = logging.getLogger("ostinato")
 
-KINDS: dict[str, EventKind] = {"succeeded": "success", "failed": "fail", "cancelled": "cancel", "expired": "expire"}
 FLUSH = 5.0
 """Seconds that a stop waits for logs to be uploaded; the rest is left for the next start."""
 
@@ -94,7 +92,7 @@ class Engine:
             settled=self._settler.is_quiet,
             idle=self._idle,
             orders=self._hear_orders,
-            last_completed=Book(store).last_completed,
+            last_completed=self.ticker.last_completed,
             hears_due=lambda: events.listens("due"),
         )
         self._keeper = Keeper(
@@ -118,8 +116,8 @@ class Engine:
         self._uploader.start()
         for name in {task.policy.runner for task in registry.values()} & {"subprocess", "pool"}:
             self._runners.get(name)
-        self.dispatcher.start()
         self.ticker.start()
+        self.dispatcher.start()
 
     def stop(self, grace: float) -> None:
         """Drain, hand back the rest, say goodbye."""
@@ -212,7 +210,7 @@ class Engine:
                 self.dispatcher.posted()
             if self._wants("deadline_missed") and missed_during(row, end.attempt):
                 self._missed(row)
-            if self._wants(KINDS.get(end.state, "retry")):
+            if self._wants(END_EVENTS.get(end.state, "retry")):
                 self._report(row, outcome, end)
         self._hand_over([(row, outcome) for row, outcome, _ in ended])
 
@@ -340,7 +338,7 @@ class Engine:
     def _report(self, row: Row, outcome: Outcome, end: End) -> None:
         self._emit(
             Event(
-                kind=KINDS.get(end.state, "retry"),
+                kind=END_EVENTS.get(end.state, "retry"),
                 executor_id=self.id,
                 at=clock.now(),
                 result=None if end.result is None else _result(row, end.result),

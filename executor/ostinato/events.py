@@ -147,6 +147,16 @@ class Events:
             for one in _kinds(kind):
                 self._by_kind[one] = [*self._by_kind.get(one, []), subscription]
 
+    def subscribe(self, kind: str, listener: L | None, then: Callable[[str], None], once: bool = False) -> Any:
+        """`on`, and ``then`` say so; as a decorator without listener."""
+
+        def begin(function: L) -> L:
+            self.on(kind, function, once)
+            then(kind)
+            return function
+
+        return begin if listener is None else begin(listener)
+
     def off(self, kind: str, listener: Listener) -> None:
         """Stop calling it; no error if it is not called."""
         _check_kind(kind)

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import atexit
-import os
 import threading
-import weakref
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, get_args, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from msgspec import UNSET, UnsetType
-from msgspec.structs import replace
-
-from ostinato import config, loading
+from ostinato import cancels, config, living, loading
 from ostinato.book import Book
-from ostinato.capacities import Capacities, Limit, RateText, Resource, named
-from ostinato.current import as_jobs, check_runner, check_size
-from ostinato.deadlines import missed_first_at
+from ostinato.capacities import Capacities
 from ostinato.endings import Endings
 from ostinato.engine import Engine
 from ostinato.errors import ConfigError, JobNotFound, NotRunning
 from ostinato.events import Events, L, Listener
 from ostinato.handle import Access, JobHandle
-from ostinato.ids import VALID, new_ids
+from ostinato.ids import VALID
 from ostinato.keys import Keys
-from ostinato.model import SECOND, CatchUp, Event, ExecutorInfo, Job, Keep, Overlap, State
-from ostinato.names import suggest
-from ostinato.options import Placement, PostOptions
+from ostinato.limiting import Limiting
+from ostinato.model import SECOND, CatchUp, ExecutorInfo, Job, Keep, Overlap, State
+from ostinato.options import PostOptions
 from ostinato.places import places
 from ostinato.plugins import manager, masked, open_log_store, open_store
+from ostinato.postbox import Postbox
 from ostinato.schedule import define
-from ostinato.storage import Count, JobQuery, Posted, PostsWithin
+from ostinato.search import query_of, rows
+from ostinato.storage import Count, JobQuery
 from ostinato.stranded import Stranded, stranded
 from ostinato.timetable import ScheduleHandle
 from ostinato.units import Duration, Size, micros
@@ -41,7 +35,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class TaskExecutor:
+class TaskExecutor(Limiting):
     """Posts jobs to a store and, once started, runs jobs from it.
 
     ``url`` names the store (``sqlite:///jobs.db``, ``memory://``); every argument that is left
@@ -87,7 +81,7 @@ class TaskExecutor:
         if hook.get_hookimpls():
             self._events.on("*", lambda event: hook(event=event))
         self._furnish()
-        _living.add(self)
+        living.watch(self)
 
     def _furnish(self) -> None:
         """Everything that belongs to this process, and is made anew in one that is forked from it."""
@@ -96,6 +90,7 @@ class TaskExecutor:
         self._endings = Endings(self._store)
         self._keys = Keys(self._store)
         self._capacities = Capacities(self._store)
+        self._postbox = Postbox(self._config, self._store, self._keys, self._capacities)
         self._engine: Engine | None = None
         self._stopping: Engine | None = None
         self._stopper = 0
@@ -128,40 +123,22 @@ class TaskExecutor:
         or that has too few units, AlreadyPosted if a unique key says so, StoreUnavailable if the
         store does not answer; nothing is stored then.
         """
-        placed = self._placed(job, options)
-        handles = [JobHandle(self._access, answer.id) for answer in self._post(placed, session)]
+        handles = self._send(self._placed(job, options), session)
         return handles[0] if isinstance(job, Job) else handles
 
     def _placed(self, job: Job | Sequence[Job], options: PostOptions) -> list[Job]:
-        """The jobs as they will be stored, checked."""
         self._open()
-        placement = Placement(options, self._store.now(), self._config.rise)
-        jobs = as_jobs(job)
-        limit = self._config.max_payload
-        for one in jobs:
-            check_size(one, limit)
-        placed = [placement.apply(one, job_id) for one, job_id in zip(jobs, new_ids(len(jobs)), strict=True)]
-        for one in placed:
-            if one.policy.runner != "subprocess" or one.kind == "event":
-                check_runner(one)
-        self._capacities.check(placed)
-        return placed
+        return self._postbox.place(job, options)
 
-    def _post(self, placed: Sequence[Job], session: object) -> list[Posted]:
+    def _send(self, placed: Sequence[Job], session: object) -> list[JobHandle]:
         engine = self._engine
         if session is None and engine is not None:
-            return engine.dispatcher.post(placed)
-        self._keys.declare(placed)
-        if session is None:
-            return self._store.post(placed)
-        if not isinstance(self._store, PostsWithin):
-            raise ConfigError(
-                f"{masked(self._config.url)} cannot take jobs within a transaction of a session. Keep jobs in the "
-                "database that the session is on (sqlite:, postgresql: or mysql:), or post without session=."
-            )
-        posted = self._store.post_within(session, placed)
-        self._changed()
-        return posted
+            posted = engine.dispatcher.post(placed)
+        else:
+            posted = self._postbox.send(placed, session)
+            if session is not None:
+                self._changed()
+        return [JobHandle(self._access, one.id) for one in posted]
 
     @overload
     async def apost(self, job: Job, *, session: Any = None, **options: Unpack[PostOptions]) -> JobHandle: ...
@@ -183,8 +160,7 @@ class TaskExecutor:
                 f"apost takes an AsyncSession or AsyncConnection. Give a {type(session).__name__} to post instead."
             )
         placed = await asyncio.to_thread(self._placed, job, options)
-        posted = await session.run_sync(lambda within: self._post(placed, within))
-        handles = [JobHandle(self._access, answer.id) for answer in posted]
+        handles: list[JobHandle] = await session.run_sync(lambda within: self._send(placed, within))
         return handles[0] if isinstance(job, Job) else handles
 
     # schedules
@@ -216,10 +192,9 @@ class TaskExecutor:
         """
         self._open()
         now = self._store.now()
-        check_size(job, self._config.max_payload)
         made = define(
             name,
-            Placement(options, now).template(job),
+            self._postbox.template(job, options, now),
             cron=cron,
             every=every,
             after=after,
@@ -232,8 +207,7 @@ class TaskExecutor:
             overlap=overlap,
             anchor=now,
         )
-        check_runner(made.job)
-        self._capacities.check([made.job])
+        self._postbox.check(made.job)
         Book(self._store).add(made, replacing=replace)
         self._schedules_changed()
         return self._schedule(name)
@@ -336,11 +310,11 @@ class TaskExecutor:
         comes once per job, at its end; ``retry`` after each failed attempt before that. Events tell of
         the attempts that this executor ran.
         """
-        return self._subscribe(kind, listener, once=False)
+        return self._events.subscribe(kind, listener, self._listening)
 
     def once(self, kind: str, listener: L | None = None) -> Any:
         """As `on`, for the next event only."""
-        return self._subscribe(kind, listener, once=True)
+        return self._events.subscribe(kind, listener, self._listening, once=True)
 
     def off(self, kind: str, listener: Listener) -> None:
         """Do not call this listener any more."""
@@ -348,19 +322,6 @@ class TaskExecutor:
         self._listening(kind)
 
     remove_listener = off
-
-    def _subscribe(self, kind: str, listener: L | None, once: bool) -> Any:
-        if listener is not None:
-            self._events.on(kind, listener, once)
-            self._listening(kind)
-            return listener
-
-        def decorate(function: L) -> L:
-            self._events.on(kind, function, once)
-            self._listening(kind)
-            return function
-
-        return decorate
 
     def _listening(self, kind: str) -> None:
         engine = self._engine
@@ -395,24 +356,8 @@ class TaskExecutor:
     ) -> Iterator[JobHandle]:
         """The jobs that are all of this, newest first."""
         self._open()
-        states = _several(state)
-        for one in states:
-            if one not in STATES:
-                raise ConfigError(f"There is no state {one!r}. {suggest(str(one), STATES)}")
-        query = JobQuery(states=states, tasks=_several(task), queues=_several(queue), tag=tag)
-        return self._pages(query, limit)
-
-    def _pages(self, query: JobQuery, limit: int | None) -> Iterator[JobHandle]:
-        left = limit
-        while left is None or left > 0:
-            page = self._store.find(replace(query, limit=100 if left is None else min(left, 100)))
-            for row in page.rows:
-                yield JobHandle(self._access, row.job.id)
-            if left is not None:
-                left -= len(page.rows)
-            if page.next is None:
-                return
-            query = replace(query, cursor=page.next)
+        query = query_of(state=state, task=task, queue=queue, tag=tag)
+        return (JobHandle(self._access, row.job.id) for row in rows(self._store, query, limit))
 
     def executors(self) -> list[ExecutorInfo]:
         """The executors that work on this store now, as they last told."""
@@ -430,48 +375,6 @@ class TaskExecutor:
         queue that nobody serves, more slots than anyone has."""
         return stranded(self.count(), self.executors())
 
-    # limits
-
-    def limit(
-        self,
-        *,
-        queue: str | None = None,
-        task: str | None = None,
-        key: str | None = None,
-        concurrency: int | UnsetType | None = UNSET,
-        rate: RateText | UnsetType | None = UNSET,
-    ) -> None:
-        """Bound a queue, task or key in the whole cluster: ``concurrency`` jobs at a time, ``rate`` starts
-        within any stretch of time (``"100/1m"`` or ``(100, timedelta(minutes=1))``). None removes a bound, what
-        is not given stays. What runs goes on. Raises ConfigError."""
-        self._limiting().limit(named(queue=queue, task=task, key=key), concurrency, rate)
-
-    def pause(self, *, queue: str | None = None, task: str | None = None, resource: str | None = None) -> bool:
-        """Start no more jobs of a queue or task, or none that hold a resource: it is out of service. What
-        runs goes on. False if it was so before. Raises ConfigError."""
-        return self._limiting().pause(named(queue=queue, task=task, resource=resource))
-
-    def resume(self, *, queue: str | None = None, task: str | None = None, resource: str | None = None) -> bool:
-        """Undo `pause`: the limit or units of before are back. False if it was not paused. Raises ConfigError."""
-        return self._limiting().resume(named(queue=queue, task=task, resource=resource))
-
-    def limits(self) -> list[Limit]:
-        """All queues, tasks and keys that are bounded or paused."""
-        return self._limiting().limits()
-
-    def resource(self, name: str, units: int | None) -> None:
-        """Declare a named resource, of which so many ``units`` can be held at a time (1: exclusively), or
-        change their number; None removes it. Raises ConfigError."""
-        self._limiting().resource(name, units)
-
-    def resources(self) -> list[Resource]:
-        """All resources, with what is held of them by which jobs."""
-        return self._limiting().resources()
-
-    def _limiting(self) -> Capacities:
-        self._open()
-        return self._capacities
-
     # opening
 
     def _open(self) -> None:
@@ -484,6 +387,10 @@ class TaskExecutor:
             if not self._opened:
                 self._store.open()
                 self._opened = True
+
+    def _limiting(self) -> Capacities:
+        self._open()
+        return self._capacities
 
     @property
     def _access(self) -> Access:
@@ -505,52 +412,9 @@ class TaskExecutor:
     def _cancelled(self, job_id: str) -> None:
         """A job was cancelled from here that did not run."""
         self._endings.ended([job_id])
-        if not (self._events.wants("cancel") or self._events.wants("deadline_missed")):
-            return
-        for row in self._store.find(JobQuery(ids=(job_id,))).rows:
-            event = Event(
-                kind="cancel",
-                executor_id=self.id or "",
-                at=row.ended_at or 0,
-                job_id=job_id,
-                task=row.job.task,
-                reason=row.reason,
-            )
-            if missed_first_at(row, row.ended_at, lambda: self._store.attempts([job_id])):
-                self._events.emit(replace(event, kind="deadline_missed", reason=""))
-            self._events.emit(event)
+        cancels.tell(self._events, self._store, job_id, self.id or "")
 
     def _changed(self) -> None:
         engine = self._engine
         if engine is not None:
             engine.dispatcher.posted()
-
-
-STATES = get_args(State)
-
-
-def _several(value: Any) -> tuple[Any, ...]:
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
-_living: weakref.WeakSet[TaskExecutor] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    """The host application was forked (a pre-forking web server): threads and connections stayed
-    behind. The child's executor is stopped, and opens the store itself when it is used."""
-    for executor in list(_living):
-        executor._furnish()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-@atexit.register
-def _stop_all() -> None:
-    """The interpreter ends without stop(): end the children and release the leases, quickly."""
-    for executor in list(_living):
-        executor.stop(0)

@@ -15,10 +15,11 @@ from msgspec.structs import replace
 
 from ostinato import host
 from ostinato.book import Book
-from ostinato.capacities import Paused, pauses, running, units_of
+from ostinato.capacities import Paused, pauses, running
 from ostinato.model import FINAL, SECOND, ExecutorInfo, Job, Row, State
 from ostinato.rounds import unmet
-from ostinato.storage import JobQuery, Rate, Store, TellsPaces, unbounded
+from ostinato.rules import unbounded, units_of
+from ostinato.storage import JobQuery, Rate, Store, TellsPaces
 from ostinato.stranded import missing
 from ostinato.units import moment
 

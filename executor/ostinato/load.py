@@ -1,6 +1,6 @@
 """How busy the machine is, and whether that is too much to take more work.
 
-Looked at only when somebody asks, at most once a second, and not at all without marks.
+Looked at only when somebody asks, at most twice a second, and not at all without marks.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-LOOK = 1.0
-"""Seconds between two looks."""
+LOOK = 0.5
+"""Seconds between two looks. The use of the processor is that since the look before, so one that ends between two
+looks is still seen at the next, and surely gone at the one after it: twice this, and work goes on."""
 FIRST = 0.1
 """Seconds over which the use of the processor is measured if nobody has looked for a while."""
 RESUME = 0.9

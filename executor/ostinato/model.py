@@ -387,6 +387,13 @@ EventKind = Literal[
     "deadline_missed",
     "due",
 ]
+END_EVENTS: dict[str, EventKind] = {
+    "succeeded": "success",
+    "failed": "fail",
+    "cancelled": "cancel",
+    "expired": "expire",
+}
+"""What the end of a job is told as, by its state."""
 
 
 class Event(Struct, frozen=True, kw_only=True):

@@ -14,13 +14,12 @@ and waiting jobs are fields of `Job`, states ``blocked`` and ``waiting``, and as
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from ostinato.model import FINAL, SECOND, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State, Unique
+from ostinato.model import Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State
 
 
 class Rate(Struct, frozen=True):
@@ -219,8 +218,8 @@ class Store(Protocol):
         again after a lost answer is safe. Jobs whose ``run_at`` is in the future are
         ``scheduled``, others ``ready``.
 
-        A unique key is held by the job that was created with it, for as long as `holds_key` says;
-        who posts it meanwhile gets what `Unique.on_conflict` says, also within one call. Raises
+        A unique key is held by the job that was created with it, for as long as `ostinato.rules.holds_key`
+        says; who posts it meanwhile gets what `Unique.on_conflict` says, also within one call. Raises
         AlreadyPosted, and then nothing is stored. A key may have 255 characters.
         """
 
@@ -242,9 +241,9 @@ class Store(Protocol):
 
         Every job holds one unit of ``queue:NAME`` for its queue and of ``task:NAME`` for its task; 0
         pauses the queue or task. These names, and those of `Job.holds` that begin with ``key:``, have no
-        bounds unless they are set (`unbounded`); any other name without a capacity has none to give. A
-        rate counts the starts of jobs that hold its name, whatever their units, since it was set: one that
-        is removed forgets them, one that is changed does not.
+        bounds unless they are set (`ostinato.rules.unbounded`); any other name without a capacity has none to
+        give. A rate counts the starts of jobs that hold its name, whatever their units, since it was set: one
+        that is removed forgets them, one that is changed does not.
         """
 
     def rates(self) -> dict[str, Rate]:
@@ -388,20 +387,3 @@ class Migrates(Protocol):
         """Bring the store to the version of this release, whether `open` may do so or not; ``run``
         False: only tell how. No statements: there is nothing to do. The store needs not be open.
         Raises StoreUnavailable or StoreCorrupt."""
-
-
-def holds_key(unique: Unique, state: State, token: int, posted_at: int, now: int) -> bool:
-    """Whether the job that was created with this key still holds it."""
-    if unique.period is not None:
-        return now < posted_at + int(unique.period * SECOND)
-    return state not in FINAL and (unique.until == "finished" or token == 0)
-
-
-def unbounded(name: str) -> bool:
-    """Whether there is any number of this until a capacity is set."""
-    return name.startswith(("queue:", "task:", "key:"))
-
-
-def matches(patterns: Sequence[str], queue: str) -> bool:
-    """Whether a queue is among names or globs (``*``, ``?``, ``[...]`` as in `fnmatch`)."""
-    return queue in patterns or any(fnmatchcase(queue, pattern) for pattern in patterns)

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ostinato.codec import decode
-from ostinato.model import FINAL, Attempt, Event, EventKind, Row
+from ostinato.model import END_EVENTS, FINAL, Attempt, Event, EventKind, Row
 
 Look = Callable[[], tuple[list[Attempt], Row]]
 """The ended attempts, and the job as it is a moment later."""
-
-KINDS: dict[str, EventKind] = {"succeeded": "success", "failed": "fail", "cancelled": "cancel", "expired": "expire"}
 
 
 def tell(look: Look, pause: Callable[[], None], result: Callable[[Row], object]) -> Iterator[Event]:
@@ -68,7 +66,7 @@ class _Teller:
 
     def end(self, row: Row, result: object) -> Event:
         return _event(
-            KINDS[row.state],
+            END_EVENTS[row.state],
             row,
             row.attempt or None,
             row.executor_id or "",

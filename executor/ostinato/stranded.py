@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from ostinato.model import DUE, ExecutorInfo
-from ostinato.storage import Count, matches
+from ostinato.rules import matches
+from ostinato.storage import Count
 
 PENDING = frozenset({"ready", "scheduled", "blocked"})
 

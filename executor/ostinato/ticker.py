@@ -51,6 +51,8 @@ class Ticker:
         self._pages: Mapping[str, Page] = {}
         self._done: dict[str, int] = {}
         """How far each schedule has come, as far as is known here."""
+        self._next: dict[str, int | None] = {}
+        """The tick after that, by schedule."""
         self._read_at = 0.0
         self._changed = threading.Condition()
         self._stale = True
@@ -59,6 +61,8 @@ class Ticker:
         self._thread = threading.Thread(target=self._work, name="ostinato-ticker", daemon=True)
 
     def start(self) -> None:
+        """Raises StoreError if the store is not there: who runs jobs must know what follows them."""
+        self._refresh()
         self._thread.start()
 
     def hurry(self) -> None:
@@ -97,6 +101,15 @@ class Ticker:
             except StoreError as error:  # the next one will say it
                 log.warning("schedule %s: its success could not be recorded: %s", row.job.schedule, error)
 
+    def last_completed(self, name: str) -> int | None:
+        """When a job of the schedule last succeeded. While the store does not tell, what it told before:
+        an earlier time makes a job do something again, and leaves nothing out."""
+        try:
+            return self._book.last_completed(name)
+        except StoreError:
+            page = self._pages.get(name)
+            return None if page is None else page.completed
+
     # the ticker thread
 
     def _work(self) -> None:
@@ -119,9 +132,10 @@ class Ticker:
         self._refresh()
         now = self._store.now()
         for page in self._pages.values():
-            if not page.schedule.paused:
-                self._catch_up(page, now)
-        ticks = [at for page in self._pages.values() if (at := self._next(page)) is not None]
+            due = self._next[page.schedule.name]
+            if due is not None and due <= now:
+                self._catch_up(page.schedule, now)
+        ticks = [at for at in self._next.values() if at is not None]
         until_tick = (min(ticks) - self._store.now()) / SECOND if ticks else READ
         return max(0.0, min(until_tick, self._read_at - time.monotonic()))
 
@@ -131,18 +145,15 @@ class Ticker:
         if stale or time.monotonic() >= self._read_at:
             self._pages = self._book.read()
             self._done = {name: _last(page) for name, page in self._pages.items()}
+            self._next = {name: self._after(page.schedule) for name, page in self._pages.items()}
             self._read_at = time.monotonic() + READ * random.uniform(0.8, 1.2)  # noqa: S311
 
-    def _next(self, page: Page) -> int | None:
-        schedule = page.schedule
+    def _after(self, schedule: Schedule) -> int | None:
         return None if schedule.paused else next_after(schedule, self._done[schedule.name])
 
-    def _catch_up(self, page: Page, now: int) -> None:
-        schedule = page.schedule
-        name, last = schedule.name, self._done[schedule.name]
-        if (at := self._next(page)) is None or at > now:
-            return
-        backlog = missed(schedule, last, now, grace=LATE)
+    def _catch_up(self, schedule: Schedule, now: int) -> None:
+        name = schedule.name
+        backlog = missed(schedule, self._done[name], now, grace=LATE)
         for tick in backlog.due:
             self._tick(schedule, tick, made_up=len(backlog.due) > 1)
             self._done[name] = tick
@@ -151,6 +162,7 @@ class Ticker:
         if not backlog.due:
             self._store.tick(name, now, [])
             self._done[name] = now
+        self._next[name] = self._after(schedule)
 
     def _tick(self, schedule: Schedule, tick: int, made_up: bool) -> None:
         active = [] if schedule.overlap == "allow" else self._active(schedule)

@@ -1,31 +1,26 @@
 """Random jobs, resources, limits, rates and slots: what must hold of every claim, on every store.
 
-Never over a limit at any instant; never is a job passed over that could have started; never does a
-rescue or an end leak a unit. A backend is one more line in `STORES`.
+Never over a limit at any instant; never is a job passed over that could have started; never is a unit leaked, not
+even when executors are killed: their leases run out, or others know that they are dead.
 """
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stores import NewUrl, on_empty_stores
 
-from ostinato.capacities import units_of
 from ostinato.model import SECOND, Job, Row
 from ostinato.plugins import open_test_store
-from ostinato.storage import JobQuery, Rate, Rescue, Store, Want, unbounded
+from ostinato.rules import unbounded, units_of
+from ostinato.storage import JobQuery, Rate, Rescue, Store, Want
 from ostinato.testing.clock import FakeClock
 from ostinato.testing.samples import LEASE, end
 
-STORES: dict[str, Callable[[Path], str]] = {
-    "memory": lambda folder: f"memory://{folder.name}",
-    "sqlite": lambda folder: f"sqlite:///{folder}/jobs.db",
-}
+FULL = bool(os.environ.get("OSTINATO_TEST_FULL"))
 QUEUES, TASKS, EXECUTORS = ("q0", "q1"), ("t0", "t1"), ("e0", "e1")
 RESOURCES = ("resource:gpu", "resource:disk", "key:c7")
 NAMES = (*RESOURCES, "queue:q0", "task:t0")
@@ -58,8 +53,11 @@ a_rate = st.tuples(st.just("rate"), st.dictionaries(some, rates, min_size=1))
 a_claim = st.tuples(st.just("claim"), st.sampled_from(EXECUTORS))
 an_end = st.tuples(st.just("end"), st.tuples(st.integers(0, 9), st.sampled_from(["succeeded", "ready"])))
 a_death = st.tuples(st.just("die"), st.sampled_from(EXECUTORS))
+a_lapse = st.tuples(st.just("lapse"), st.sampled_from(EXECUTORS))
 a_while = st.tuples(st.just("pass"), st.sampled_from([1, 2, 40]))
-steps = st.lists(st.one_of(a_post, a_post, a_limit, a_rate, a_claim, a_claim, an_end, a_death, a_while), max_size=30)
+steps = st.lists(
+    st.one_of(a_post, a_post, a_limit, a_rate, a_claim, a_claim, an_end, a_death, a_lapse, a_while), max_size=30
+)
 
 
 class World:
@@ -152,6 +150,16 @@ class World:
                 **{**{f: getattr(row, f) for f in row.__struct_fields__}, "executor_id": "rescuer"}
             )
 
+    def lapse(self, owner: str) -> None:
+        """Whoever ran something is dead, and nobody knows: the leases run out, and this one takes all over."""
+        self.clock.advance(LEASE / SECOND + 1)
+        zombies = list(self.running.values())
+        late = self.store.rescue(owner, Rescue(lease=LEASE))
+        assert {row.job.id for row in late} == self.running.keys()
+        assert self.store.finish([end(row) for row in zombies]) == [False] * len(zombies)
+        assert self.store.finish([end(row, "ready") for row in late]) == [True] * len(late)
+        self.running.clear()
+
     def pass_(self, seconds: int) -> None:
         self.clock.advance(seconds)
 
@@ -160,26 +168,35 @@ class World:
         assert {row.job.id: row.token for row in found} == {key: row.token for key, row in self.running.items()}
 
 
-@pytest.mark.parametrize("url", STORES.values(), ids=STORES.keys())
-@settings(max_examples=60, deadline=None)
-@given(steps=steps)
-def test_limits_hold_and_nobody_is_passed_over(url: Callable[[Path], str], steps: list[tuple[str, object]]) -> None:
-    with TemporaryDirectory() as folder:
-        clock = FakeClock()
-        store = open_test_store(url(Path(folder)), clock)
-        store.open()
-        try:
-            world = World(store, clock)
-            for verb, what in steps:
-                before = world.used()
-                getattr(world, "pass_" if verb == "pass" else verb)(what)
-                world.check()
-                for name, units in world.used().items():  # a limit that was lowered stops what starts, not what runs
-                    most = world.limits.get(name, 10**9 if unbounded(name) else 0)
-                    assert units <= max(most, before[name]), name
-            drain(world)
-        finally:
-            store.close()
+def play(url: str, steps: list[tuple[str, object]]) -> None:
+    clock = FakeClock()
+    store = open_test_store(url, clock)
+    store.open()
+    try:
+        world = World(store, clock)
+        for verb, what in steps:
+            before = world.used()
+            getattr(world, "pass_" if verb == "pass" else verb)(what)
+            world.check()
+            for name, units in world.used().items():  # a limit that was lowered stops what starts, not what runs
+                most = world.limits.get(name, 10**9 if unbounded(name) else 0)
+                assert units <= max(most, before[name]), name
+        drain(world)
+    finally:
+        store.close()
+
+
+@on_empty_stores()
+def test_limits_hold_and_nobody_is_passed_over(new_url: NewUrl) -> None:
+    """Fewer examples where each step is a way to a server and back."""
+    remote = not new_url().startswith(("memory:", "sqlite:"))
+
+    @settings(max_examples=1000 if FULL else 30 if remote else 60, deadline=None)
+    @given(steps=steps)
+    def plays(steps: list[tuple[str, object]]) -> None:
+        play(new_url(), steps)
+
+    plays()
 
 
 def drain(world: World) -> None:

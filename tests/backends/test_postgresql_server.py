@@ -17,7 +17,7 @@ from sql_processes import DRAIN, TWINS, in_processes, used_before
 
 from ostinato.errors import StoreUnavailable
 from ostinato.model import SECOND, Row
-from ostinato.storage import Fence, JobQuery
+from ostinato.storage import Fence, JobQuery, Rate
 from ostinato.testing.samples import claim, claim_one, end, finish, info, job, jobs, look, names, want
 from ostinato_sql import push
 from ostinato_sql.plugin import ostinato_store
@@ -83,6 +83,16 @@ def test_claims_do_not_wait_for_one_another(store: SqlStore, foreign: psycopg.Co
     assert names(claim(store, count=1)) == ["j0002"]
     foreign.rollback()
     assert names(claim(store)) == ["j0000", "j0001", "j0003"]
+
+
+def test_job_that_another_has_locked_takes_no_room(
+    store: SqlStore, foreign: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    store.limit({"queue:default": 1}, {"task:work": Rate(1, SECOND)})
+    store.post(jobs(2))
+    foreign.execute("SELECT FROM ostinato_jobs WHERE id = 'j0000' FOR UPDATE")
+    assert names(claim(store)) == ["j0001"]
+    foreign.rollback()
 
 
 def test_claim_locks_only_what_it_takes(store: SqlStore, postgres18: str) -> None:

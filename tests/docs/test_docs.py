@@ -68,7 +68,8 @@ def signature(name: str, function: Callable[..., Any]) -> str:
 def members(kind: type) -> set[str]:
     return {
         signature(name, value) if inspect.isfunction(value) else name
-        for name, value in vars(kind).items()
+        for part in kind.__mro__[:-1]  # but for object
+        for name, value in vars(part).items()
         if not name.startswith("_")
     }
 

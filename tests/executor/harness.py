@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import chores
 import pytest
 
 from ostinato import TaskExecutor
+from ostinato.handle import JobHandle
 
 WAIT = 20.0
 """The longest that a test waits for anything."""
@@ -72,6 +74,14 @@ def open_gate(path: str) -> None:
     """Let a job that waits to read this FIFO go on."""
     with open(path, "w") as file:
         file.write("\n")
+
+
+def held(executor: TaskExecutor, fifo: Callable[[], Fifo], **options: Any) -> tuple[JobHandle, str]:
+    """A job that runs until the gate is opened, and the gate."""
+    started, gate = fifo(), fifo()
+    handle = executor.post(chores.gate.job(str(started), str(gate)), **options)
+    started.line()
+    return handle, str(gate)
 
 
 def wait_gone(*pids: int, timeout: float = WAIT) -> None:

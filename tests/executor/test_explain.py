@@ -5,6 +5,7 @@ from __future__ import annotations
 import chores
 import pytest
 from msgspec.structs import replace
+from stores import EMPTY, empties
 
 from ostinato.capacities import Paused
 from ostinato.explain import LOOK, Situation, explain, look
@@ -221,9 +222,9 @@ def clock():
     return FakeClock()
 
 
-@pytest.fixture
-def store(url, clock, tmp_path):
-    opened = open_test_store(f"{url}{tmp_path.name}" if url == "memory://" else url, clock)
+@pytest.fixture(params=EMPTY)
+def store(request, clock):
+    opened = open_test_store(empties(request, request.param)(), clock)
     opened.open()
     yield opened
     opened.close()

@@ -49,21 +49,21 @@ class Machine:
         return self.sample
 
 
-def test_it_looks_once_a_second_and_tells_when_it_changes():
+def test_it_looks_twice_a_second_and_tells_when_it_changes():
     machine, told, now = Machine(load=2.5), [], [100.0]
     watch = Load(Marks(load=2.0), lambda: told.append(watch.why), machine, lambda: now[0])
-    assert watch.pause() == 1.0
-    now[0] += 0.75
-    assert watch.pause() == 0.25
+    assert watch.pause() == 0.5
+    now[0] += 0.375
+    assert watch.pause() == 0.125
     assert (machine.looks, told) == (1, ["load 2.50 (mark 2.00)"])
     machine.sample = Sample(0.0, 0.0, 1.9)
-    now[0] += 0.25
-    assert watch.pause() == 1.0
+    now[0] += 0.125
+    assert watch.pause() == 0.5
     machine.sample = Sample(0.0, 0.0, 1.8)
-    now[0] += 1
+    now[0] += 0.5
     assert watch.pause() == 0.0
     machine.sample = Sample(0.0, 0.0, 2.5)
-    now[0] += 0.9
+    now[0] += 0.4
     assert watch.pause() == 0.0  # not looked at again yet
     assert (machine.looks, told) == (3, ["load 2.50 (mark 2.00)", ""])
 
@@ -75,10 +75,10 @@ def test_the_use_of_the_processor_is_measured_afresh_after_a_pause():
         assert watch.pause() == pytest.approx(load.FIRST)  # what it says of the time before does not count
         machine.sample = Sample(0.9, 0.0, 0.0)
         now[0] += load.FIRST
-        assert watch.pause() == 1.0
+        assert watch.pause() == load.LOOK
         assert watch.why == "cpu 90% (mark 50%)"
         machine.sample = CALM
-        now[0] += 1.0
+        now[0] += load.LOOK
         assert watch.pause() == 0.0
         now[0] += 3600
 

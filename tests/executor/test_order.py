@@ -9,19 +9,11 @@ import time
 
 import chores
 import pytest
-from harness import WAIT, lines, open_gate
+from harness import WAIT, held, lines, open_gate
 
 from ostinato.model import HIGH, LOW, SECOND
 from ostinato.testing.clock import FakeClock
 from ostinato_memory.store import MemoryStore
-
-
-def held(executor, fifo):
-    """A job that occupies the executor until the gate is opened."""
-    started, gate = fifo(), fifo()
-    executor.post(chores.gate.job(str(started), str(gate)), runner="thread", priority=10 * HIGH)
-    started.line()
-    return str(gate)
 
 
 def writing(executor, ledger, name, **options):
@@ -44,7 +36,7 @@ def test_priority_is_strict_and_equals_go_in_their_order(make_executor, url, led
 
 def test_a_newcomer_of_higher_priority_goes_before_all_that_wait(make_executor, url, ledger, fifo):
     executor = make_executor(url, slots=1).start()
-    gate = held(executor, fifo)
+    _, gate = held(executor, fifo, runner="thread", priority=10 * HIGH)
     for number in range(5):
         writing(executor, ledger, number)
     writing(executor, ledger, "due and higher", delay=0.01, priority=1)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import chores
 import pytest
 from harness import WAIT
 
-from ostinato.model import Job, Policy, Row
+from ostinato.model import Job, Outcome, Policy, Row
 from ostinato.runners import Run, Runner, make_runner
 from ostinato.task import registry
+from ostinato.testing.threads import together
 from ostinato.wire import Order
 
 RUNNERS = ["subprocess", "pool", "thread", "asyncio"]
@@ -36,11 +39,11 @@ def ends() -> Ends:
     return queue.Queue()
 
 
-def run_of(job: Job, ends: Ends, task=None) -> Run:
+def run_of(job: Job, ends: Ends, task=None, kind: type[Run] = Run) -> Run:
     row = Row(job=job, state="running", priority=0, token=1, attempt=1)
     task = registry.get(job.task) if task is None else task
     order = Order(job_id="J", token=1, attempt=1, task=job.task, args=job.args, ref=task and task.ref, kind=job.kind)
-    return Run(row, task, order, lambda *_: None, lambda jobs: [], lambda run, outcome: ends.put((run, outcome)))
+    return kind(row, task, order, lambda *_: None, lambda jobs: [], lambda run, outcome: ends.put((run, outcome)))
 
 
 def test_a_run_that_is_stopped_at_once_ends_at_once(name, runner, ends, tmp_path):
@@ -63,6 +66,35 @@ def test_a_run_that_was_stopped_before_it_came_is_not_run(name, runner, ends, le
     assert ends.get(timeout=WAIT)[1].kind == "success"
     assert ledger.read_text().split() == ["next"]
     assert ends.empty()
+
+
+class WatchedRun(Run):
+    """Whoever asks whether it has ended goes on only when somebody else has asked too, if anybody does."""
+
+    def __init__(self, *values) -> None:
+        self.both = threading.Barrier(2)
+        self.has_ended = False
+        super().__init__(*values)
+
+    @property
+    def ended(self) -> bool:
+        seen = self.has_ended
+        with suppress(threading.BrokenBarrierError):
+            self.both.wait(1)
+        return seen
+
+    @ended.setter
+    def ended(self, value: bool) -> None:
+        self.has_ended = value
+
+
+def test_of_two_threads_that_report_at_once_one_is_heard(ends):
+    run = run_of(chores.add_later.job(1), ends, kind=WatchedRun)
+    outcomes = [Outcome(kind="success"), Outcome(kind="timeout")]
+    together(run.end, outcomes)
+    assert ends.get_nowait()[1] in outcomes
+    assert ends.empty()
+    assert run.has_ended
 
 
 @pytest.mark.parametrize("name", ["thread", "asyncio"], indirect=True)

@@ -12,14 +12,16 @@ import pytest
 from harness import WAIT
 
 from ostinato import ConfigError, JobFailed, current_job, task
-from ostinato.book import Book
+from ostinato.book import Book, job_for
 from ostinato.errors import StoreUnavailable
-from ostinato.model import SECOND, Job, Rise
+from ostinato.ids import new_id
+from ostinato.lifecycle import decide
+from ostinato.model import SECOND, Job, Outcome, Rise
 from ostinato.schedule import define
 from ostinato.storage import Ask, JobQuery, Store
 from ostinato.testing.clock import FakeClock
+from ostinato.testing.faulty_store import behind
 from ostinato.testing.samples import claim, finish, job
-from ostinato.testing.threads import together
 from ostinato.ticker import Ticker
 from ostinato_memory.store import MemoryStore
 from ostinato_sql.sqlite import SqliteDialect
@@ -91,55 +93,6 @@ def test_the_jobs_of_a_schedule_age_too(store, clock):
     assert one.promote_at == clock.now + 60 * SECOND
 
 
-def test_a_tick_posts_once_however_many_look_after_it(store, clock):
-    """16 executors, a schedule every second, ten minutes."""
-    add(store, every=1, overlap="allow")
-    tickers, begun = [Ticker(store) for _ in range(16)], clock.now // SECOND
-    minutes = 10 if isinstance(store, MemoryStore) else 1
-    for second in range(60 * minutes):
-        clock.advance(1)
-        if second % 20:
-            for one in tickers:
-                one._turn()
-        else:
-            together(lambda one: one._turn(), tickers)
-    assert ticks(store) == [begun + n for n in range(1, 60 * minutes + 1)]
-
-
-def test_tickers_that_die_anywhere_lose_and_double_no_tick(store, clock):
-    """Each call of the store may be the last of a ticker, before or after it was carried out."""
-
-    class Deadly:
-        def __init__(self) -> None:
-            self.left = -1
-
-        def __getattr__(self, name: str) -> Any:
-            def call(*args: Any) -> Any:
-                self.left -= 1
-                if self.left == 0:
-                    raise StoreUnavailable("dead before")
-                answer = getattr(store, name)(*args)
-                if self.left == 1:
-                    self.left = -1
-                    raise StoreUnavailable("dead after")
-                return answer
-
-            return call
-
-    add(store, every=1, overlap="allow", catch_up="all")
-    begun = clock.now // SECOND
-    for second in range(60):
-        clock.advance(1)
-        deadly = Deadly()
-        deadly.left = second % 9 + 1
-        for ticker in (Ticker(deadly), Ticker(store)):  # type: ignore[arg-type]
-            try:
-                ticker._turn()
-            except StoreUnavailable:
-                continue
-    assert ticks(store) == [begun + n for n in range(1, 61)]
-
-
 @pytest.mark.parametrize(("catch_up", "most", "expected"), [("all", 100, 100), ("latest", 100, 1), ("none", 100, 0)])
 def test_three_days_of_missed_minutes(store, clock, catch_up, most, expected):
     add(store, cron="* * * * *", catch_up=catch_up, max_backlog=most, overlap="queue")
@@ -169,6 +122,42 @@ def test_what_was_missed_while_nobody_ran_is_known_to_a_new_executor(store, cloc
     clock.advance(600)
     Ticker(store)._turn()
     assert len(posted(store)) == 2
+
+
+# chains
+
+
+def test_what_follows_a_success_is_known_before_the_first_job_runs(store):
+    """A job of the chain may end before the ticker's thread has had its first turn."""
+    add(store, "first", cron="0 3 1 1 *")
+    add(store, "then", after="first")
+    ticker = Ticker(store)
+    ticker.start()
+    ticker.close()
+    store.tick("first", store.now(), [job_for(Book(store).page("first").schedule, store.now(), new_id())])
+    (row,) = claim(store)
+    end = decide(row, Outcome(kind="success"), store.now())
+    assert [one.schedule for one in ticker.followers(row, end)] == ["then"]
+
+
+def test_when_a_schedule_last_succeeded_is_still_known_while_the_store_is_away(store):
+    add(store, every=10)
+    Book(store).completed("s", 7 * SECOND)
+    away = False
+
+    def fault(verb: str, call: Any) -> Any:
+        if away:
+            raise StoreUnavailable("away")
+        return call()
+
+    ticker = Ticker(behind(store, fault))
+    ticker.start()
+    ticker.close()
+    Book(store).completed("s", 8 * SECOND)
+    assert ticker.last_completed("s") == 8 * SECOND
+    away = True
+    assert ticker.last_completed("s") == 7 * SECOND
+    assert ticker.last_completed("unheard of") is None
 
 
 # overlap

@@ -292,7 +292,8 @@ def test_a_log_adopted_before_its_attempt_was_rescued_is_recorded_after_that(mak
     wait_until(lambda: (job(1), 1) in room.notes.all)
     assert file.exists()
     room.notes.forgotten.clear()
-    wait_until(lambda: not file.exists())
+    wait_until(lambda: room.events)  # it is told when the file is gone
+    assert not file.exists()
     assert len(room.events) == 1
 
 

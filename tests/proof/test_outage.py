@@ -105,6 +105,7 @@ def test_claims_go_on_after_an_outage(executor, poster, switch, caplog, tmp_path
     assert late.status().attempt == 0
     switch.on()
     assert late.wait(WAIT)
+    wait_until(lambda: len(said(caplog, "claim")) == 2)
     began, ended = said(caplog, "claim")
     assert "does not answer, trying again until it does: down, says the test (claim)" in began
     assert "answers again, after" in ended
@@ -138,7 +139,7 @@ def test_an_outcome_waits_until_the_store_takes_it(executor, poster, switch, cap
     switch.on()
     assert job.wait(WAIT)
     assert [one.outcome for one in job.status().attempts] == ["success"]
-    assert len(said(caplog, "finish")) == 2
+    wait_until(lambda: len(said(caplog, "finish")) == 2)  # it is said after the store has taken it
 
 
 @pytest.mark.parametrize("verb", ["finish", "note", "renew"])

@@ -1,6 +1,6 @@
 -- parts: lane job admit
 
--- The state to enter and the reason to give: a cancel asked for meanwhile wins over another try.
+-- As `ostinato.rules.way_out`: a cancel asked for meanwhile wins over another try.
 local function outcome(job, told)
   if not job.cancelling then return told.state, told.reason end
   if not FINAL[told.state] then

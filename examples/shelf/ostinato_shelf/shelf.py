@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from ostinato.errors import AlreadyPosted
 from ostinato.model import FINAL, HIGH, Attempt, Channel, ExecutorInfo, Fence, Job, Row
-from ostinato.storage import Entry, Posted, Rate, Record, Want, holds_key, matches, unbounded
+from ostinato.rules import free_at, holds_key, suits, unbounded, units_of
+from ostinato.storage import Entry, Posted, Rate, Record, Want
 
 
 class Book(Struct):
@@ -114,7 +115,9 @@ class Shelf(Struct):
 
     def choose(self, want: Want, now: int) -> list[Book]:
         """The jobs to start, best first."""
-        used = sum((units_of(book.row.job) for book in self.running()), Counter[str]())
+        used = Counter[str]()
+        for book in self.running():
+            used.update(units_of(book.row.job))
         slots, chosen = want.slots, list[Book]()
         ready = [book for book in self.books.values() if book.row.state == "ready" and suits(book.row.job, want)]
         for book in sorted(ready, key=lambda book: (-book.row.priority, book.place)):
@@ -124,13 +127,14 @@ class Shelf(Struct):
             if job.slots > slots:  # what is free is kept for it, else light jobs would starve it
                 break
             slots -= job.slots
-            used += units_of(job)
+            used.update(units_of(job))
             chosen.append(book)
             for name in units_of(job).keys() & self.rates.keys():
-                self.starts.setdefault(name, []).append(now)
+                counted = now - self.rates[name].per
+                self.starts[name] = [*(at for at in self.starts.get(name, []) if at > counted), now]
         return chosen
 
-    def _fits(self, units: Counter[str], used: Counter[str]) -> bool:
+    def _fits(self, units: Mapping[str, int], used: Counter[str]) -> bool:
         return all(
             used[name] + count <= self.capacities.get(name, float("inf") if unbounded(name) else 0)
             for name, count in units.items()
@@ -138,13 +142,9 @@ class Shelf(Struct):
 
     def held_until(self, job: Job, now: int) -> int | None:
         """When the rates let the job start; None: now."""
-        times = []
-        for name in units_of(job).keys() & self.rates.keys():
-            rate = self.rates[name]
-            starts = self.starts[name] = [at for at in self.starts.get(name, []) if at > now - rate.per]
-            if len(starts) >= rate.count:
-                times.append(starts[-rate.count] + rate.per if rate.count else now + rate.per)
-        return max(times, default=None)
+        names = units_of(job).keys() & self.rates.keys()
+        times = [free_at(self.rates[name], self.starts.get(name, []), now) for name in names]
+        return max((at for at in times if at is not None), default=None)
 
     def held_back(self, want: Want, now: int) -> list[int]:
         """When the rates let go of each job that they hold back from this executor."""
@@ -175,17 +175,3 @@ def new_row(job: Job, now: int) -> Row:
         expires_at=job.expires_at,
         posted_at=now,
     )
-
-
-def units_of(job: Job) -> Counter[str]:
-    units = Counter({f"queue:{job.queue}": 1, f"task:{job.task}": 1})
-    for name, count in job.holds:
-        units[name] += count
-    return units
-
-
-def suits(job: Job, want: Want) -> bool:
-    """Whether the executor can ever take this job."""
-    accepted = want.tasks.get(job.task)
-    known = accepted is not None and job.version <= accepted
-    return known and job.slots <= want.capacity and matches(want.queues, job.queue)

@@ -14,7 +14,8 @@ import msgspec
 from msgspec.structs import replace
 
 from ostinato.errors import StoreUnavailable
-from ostinato.model import FINAL, SECOND, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State
+from ostinato.model import FINAL, SECOND, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row
+from ostinato.rules import way_out
 from ostinato.storage import (
     NO_RATES,
     Ask,
@@ -268,7 +269,7 @@ def _finish(shelf: Shelf, fence: Fence, end: End, now: int) -> bool:
     if book is None:
         known = shelf.books.get(fence.job_id)
         return known is not None and fence.token in known.ends
-    state, reason = _outcome(book.row, end)
+    state, reason = way_out(end, book.row.cancelling, book.row.reason)
     book.ends[fence.token] = end.attempt
     book.change(
         state=state,
@@ -287,15 +288,6 @@ def _finish(shelf: Shelf, fence: Fence, end: End, now: int) -> bool:
     shelf.tell("ended" if state in FINAL else "ready")
     shelf.tell("ready")  # what it held is free
     return True
-
-
-def _outcome(row: Row, end: End) -> tuple[State, str]:
-    """A cancel that was asked for meanwhile wins over another try."""
-    if not row.cancelling:
-        return end.state, end.reason
-    if end.state not in FINAL:
-        return "cancelled", row.reason or end.reason
-    return end.state, end.reason or (row.reason if end.state == "cancelled" else "")
 
 
 def _change(shelf: Shelf, job_id: str, ask: Ask, now: int) -> Changed:

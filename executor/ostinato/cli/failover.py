@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
+from ostinato import search
 from ostinato.cli.demo_tasks import Digest, digest
 from ostinato.cli.opening import opened
 from ostinato.cli.overview import Overview, look
@@ -176,7 +177,7 @@ class Failover:
 
     def check(self, logs: str) -> Summary:
         """Count results per file, and hash the files here to compare."""
-        rows = list(_all(self._store))
+        rows = list(search.rows(self._store, JobQuery(limit=PAGE)))
         attempts = [one for part in _parts(rows) for one in self._store.attempts([row.job.id for row in part])]
         rescued = [one.job_id for one in attempts if one.outcome == "lost"]
         results = [decode(row.result, Digest) for row in rows if row.state == "succeeded" and row.result]
@@ -201,18 +202,6 @@ class Failover:
             logs=logs,
             example=rescued[0] if rescued else rows[0].job.id,
         )
-
-
-def _all(store: Store) -> Iterator[Row]:
-    from msgspec.structs import replace
-
-    query = JobQuery(limit=PAGE)
-    while True:
-        page = store.find(query)
-        yield from page.rows
-        if page.next is None:
-            return
-        query = replace(query, cursor=page.next)
 
 
 def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:

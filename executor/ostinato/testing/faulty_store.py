@@ -26,6 +26,7 @@ VERBS = (
     "post_and_claim",
     "load",
     "tick",
+    "ticks",
     "limit",
     "limits",
     "rates",

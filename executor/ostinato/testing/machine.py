@@ -24,7 +24,8 @@ from msgspec.structs import replace
 
 from ostinato.errors import AlreadyPosted
 from ostinato.model import FINAL, HIGH, LOW, NORMAL, SECOND, Fence, Job, Row, State, Unique
-from ostinato.storage import Ask, JobQuery, Posted, Record, Rescue, Store, holds_key
+from ostinato.rules import holds_key
+from ostinato.storage import Ask, JobQuery, Posted, Record, Rescue, Store
 from ostinato.testing.clock import FakeClock
 from ostinato.testing.samples import LEASE, attempt, end, info, want
 

@@ -55,7 +55,7 @@ local function used_of(name)
   return used[name] + (held[name] or 0)
 end
 
--- As `ostinato.storage.unbounded`.
+-- As `ostinato.rules.unbounded`.
 local function unbounded(name)
   return UNBOUNDED[string.match(name, '^%l+:')]
 end

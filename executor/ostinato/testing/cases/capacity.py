@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ostinato.model import HIGH, SECOND
-from ostinato.storage import Rate, Rescue, Store
+from ostinato.storage import Rate, Rescue, Store, TellsPaces
 from ostinato.testing.clock import FakeClock
 from ostinato.testing.samples import claim, claim_one, finish, job, jobs, names, want
 from ostinato.testing.setting import OpenStore, Setting
@@ -273,3 +275,22 @@ class CapacityCases(Setting):
         shares = together(lambda store: claim(store, count=2), stores)
         late = claim(stores[0])  # a store may hand out less than all while others ask
         assert sum(len(share) for share in [*shares, late]) == 3
+
+    def test_paces_tell_when_a_rate_lets_the_next_one_start(self, store: Store, clock: FakeClock) -> None:
+        if not isinstance(store, TellsPaces):
+            pytest.skip("this store does not tell its paces, which is optional")
+        store.limit({}, {"queue:default": Rate(2, 10 * SECOND), "task:other": Rate(1, SECOND)})
+        store.post(jobs(3))
+        assert store.paces() == {}
+        begun = clock.now
+        claim(store, count=1)
+        clock.advance(4)
+        assert store.paces() == {}
+        claim(store, count=1)
+        assert store.paces() == {"queue:default": begun + 10 * SECOND}
+        clock.advance(6)
+        assert store.paces() == {}
+        claim(store)
+        assert store.paces() == {"queue:default": begun + 14 * SECOND}
+        store.limit({}, {"queue:default": None, "gone": Rate(0, SECOND)})
+        assert store.paces() == {"gone": clock.now + SECOND}

@@ -7,8 +7,9 @@ from typing import Literal
 from ostinato.model import SECOND, Fence
 from ostinato.storage import Ask, Note, Rescue, Store
 from ostinato.testing.clock import FakeClock
-from ostinato.testing.samples import LEASE, claim, claim_one, finish, info, job, jobs, look
+from ostinato.testing.samples import LEASE, claim, claim_one, finish, info, job, jobs, look, names
 from ostinato.testing.setting import OpenStore, Setting
+from ostinato.testing.threads import together
 
 
 class RenewingCases(Setting):
@@ -194,6 +195,23 @@ class RenewingCases(Setting):
             False,
             False,
         ]
+
+    def test_log_that_is_noted_while_its_attempt_ends_is_recorded_or_refused(self, store: Store) -> None:
+        """The uploader of one executor and the settler of another meet here."""
+        store.post(jobs(150))
+        rows = claim(store)
+
+        def upload() -> None:
+            for row in rows:
+                while store.note([_note(row.fence, "log", "s3://x")]) != [True]:
+                    pass
+
+        def settle() -> None:
+            for row in rows:
+                finish(store, row)
+
+        together(lambda work: work(), [upload, settle])
+        assert {one.log for one in store.attempts(names(rows))} == {"s3://x"}
 
 
 def _note(fence: Fence, key: Literal["progress", "checkpoint", "log"], value: str, attempt: int = 1) -> Note:

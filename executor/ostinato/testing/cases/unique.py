@@ -63,6 +63,13 @@ class UniqueCases(Setting):
         assert store.post([keyed("b")]) == [Posted("b", True)]
         assert store.post([keyed("c")]) == [Posted("b", False)]
 
+    def test_replaced_by_one_of_another_kind_it_is_claimed_as_that(self, store: Store) -> None:
+        store.post([keyed("a"), keyed("b", task="other", queue="elsewhere", slots=2, on_conflict="replace")])
+        assert claim(store) == []
+        row = claim_one(store, tasks={"work": 1, "other": 1}, queues=("*",))
+        assert (row.job.id, row.job.task) == ("a", "other")
+        assert claim(store, tasks={"work": 1, "other": 1}, queues=("*",)) == []
+
     def test_free_once_cancelled_in_line_or_expired(self, store: Store, clock: FakeClock) -> None:
         store.post([keyed("a"), keyed("x", key="x", expires_at=clock.now)])
         store.change(["a"], Ask(kind="cancel"))
