@@ -13,22 +13,14 @@ import pytest
 from deaf_proxy import DeafProxy
 from postgres_servers import FAST, PostgresServer, emptied, new_server
 from s3_servers import wait_until
-from sql_processes import DRAIN, TWINS, in_processes, used_before
+from sql_processes import DRAIN, TWINS, in_processes, opened, used_before
 
 from ostinato.errors import StoreUnavailable
 from ostinato.model import SECOND, Row
 from ostinato.storage import Fence, JobQuery, Rate
 from ostinato.testing.samples import claim, claim_one, end, finish, info, job, jobs, look, names, want
 from ostinato_sql import push
-from ostinato_sql.plugin import ostinato_store
 from ostinato_sql.store import SqlStore
-
-
-def opened(url: str) -> SqlStore:
-    store = ostinato_store(url)
-    assert isinstance(store, SqlStore)
-    store.open()
-    return store
 
 
 @pytest.fixture
