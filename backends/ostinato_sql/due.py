@@ -15,6 +15,7 @@ from ostinato_sql.link import Link
 from ostinato_sql.rows import WHOLE, to_rows
 from ostinato_sql.statement import Keyed, Statement, at_most
 from ostinato_sql.tables import is_ready, is_scheduled, jobs, may_expire, may_rise
+from ostinato_sql.terms import stamp_now
 
 PORTION = 2000
 """Jobs moved in one transaction: should a million come due at once, other writers get their turn."""
@@ -30,15 +31,16 @@ _AHEAD = Statement(
         _first(jobs.c.run_at, is_scheduled),
         _first(dialect.rising, and_(may_rise, dialect.rising.is_not(None))),
         _first(jobs.c.expires_at, may_expire),
+        stamp_now,
     )
 )
 
 
 class Ahead:
-    """When the next of each kind comes, at the cost of four looks at an index."""
+    """When the next of each kind comes, at the cost of four looks at an index; and the ``stamp`` of the terms."""
 
     def __init__(self, link: Link) -> None:
-        ((ready, self.run_at, self.promote_at, self.expires_at),) = link.all(_AHEAD)
+        ((ready, self.run_at, self.promote_at, self.expires_at, self.stamp),) = link.all(_AHEAD)
         self.ready = ready is not None
 
     def due(self, now: int) -> bool:
@@ -72,10 +74,11 @@ _COME = Keyed(_change(state=literal_column("'ready'")))
 
 
 class Brought(NamedTuple):
-    """What time has brought: ``more`` of it is left, for another transaction."""
+    """What time has brought, if ``any``: ``more`` of it is left, for another transaction."""
 
     ahead: Ahead
     expired: list[Row]
+    any: bool
     more: bool
 
 
@@ -83,7 +86,7 @@ def apply(link: Link, database: Database, now: int) -> Brought:
     """Apply what is due, at most a portion of each kind."""
     ahead = Ahead(link)
     if not ahead.due(now):
-        return Brought(ahead, [], False)
+        return Brought(ahead, [], any=False, more=False)
     seqs = [seq for (seq,) in link.all(_EXPIRING, now)]
     link.run_among(_EXPIRE, seqs, now)
     expired = to_rows(link, database.lanes, link.among(_EXPIRED, seqs))
@@ -92,4 +95,4 @@ def apply(link: Link, database: Database, now: int) -> Brought:
         seqs = [seq for (seq,) in link.all(which, now)]
         link.run_among(change, seqs)
         most = max(most, len(seqs))
-    return Brought(Ahead(link), expired, most == PORTION)
+    return Brought(Ahead(link), expired, any=True, more=most == PORTION)

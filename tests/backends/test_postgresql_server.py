@@ -92,7 +92,6 @@ def test_claim_locks_only_what_it_takes(store: SqlStore, postgres18: str) -> Non
     store.post([job(f"j{n}", queue=f"q{n}") for n in range(8)])
     seen: list[list[str]] = []
     begun, done = threading.Event(), threading.Event()
-    original = SqlStore.now
 
     with store._database.read() as link:
 
@@ -100,10 +99,10 @@ def test_claim_locks_only_what_it_takes(store: SqlStore, postgres18: str) -> Non
             from ostinato_sql import claim as claiming
 
             def slow(writing: object) -> list[Row]:
-                started = claiming._start(writing, store._database, "e1", want(count=1, queues=("*",)), original(store))
+                claimed = claiming.claim_within(writing, store._database, "e1", want(count=1, queues=("*",)))
                 begun.set()
                 done.wait(10)
-                return list(started.rows)
+                return claimed.rows
 
             seen.append(names(store._database.write(slow)))
 
