@@ -102,9 +102,7 @@ class MemoryStore:
 
     def limit(self, capacities: Mapping[str, int | None], rates: Mapping[str, Rate | None] = NO_RATES) -> None:
         with self._lock:
-            self._ledger.capacities.set(capacities)
-            self._ledger.rates.set(rates)
-            self._ledger.tell("ready")
+            self._ledger.limit(capacities, rates)
 
     def limits(self) -> dict[str, int]:
         with self._lock:

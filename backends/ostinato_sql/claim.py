@@ -17,8 +17,9 @@ from ostinato.storage import Claimed, Want
 from ostinato_sql import due
 from ostinato_sql.capacity import Room, held_until
 from ostinato_sql.database import Database
+from ostinato_sql.lane import Lane, read_lanes
 from ostinato_sql.link import Link, Values
-from ostinato_sql.rows import ATTEMPT, LANE, PRIORITY, SEQ, TOKEN, WHOLE, Lane, changed, read_lanes, to_rows
+from ostinato_sql.rows import ATTEMPT, LANE, PRIORITY, SEQ, TOKEN, WHOLE, changed, to_rows
 from ostinato_sql.statement import Keyed, Statement
 from ostinato_sql.tables import is_ready, jobs
 
@@ -71,36 +72,46 @@ class Head(NamedTuple):
     position: int
 
 
-def claim(database: Database, executor_id: str, want: Want) -> Claimed:
+def claim(database: Database, executor_id: str, want: Want) -> tuple[Claimed, set[model.Channel]]:
+    """What is claimed, and who should hear of what time has brought."""
     clock, dialect = database.dialect.clock, database.dialect
     with database.read() as link:
         ahead, now = due.Ahead(link), clock()
-        if not ahead.due(now) and not (ahead.ready and _fitting(link, database, want)):
-            return Claimed(rows=[], now=now, next_at=ahead.run_at)
+        ready = _ready(link) if ahead.ready and not ahead.due(now) else None
+        if not ahead.due(now) and not (ready and next(_suiting(link, database, want, ahead.stamp, ready), None)):
+            return Claimed(rows=[], now=now, next_at=ahead.next_at), set()
 
     def work(link: Link) -> tuple[due.Brought, int, Started]:
         dialect.lock_capacities(link, alone=False)
         now = clock()
         brought = due.apply(link, database, now)
-        return brought, now, Started() if brought.more else _start(link, database, executor_id, want, now)
+        if brought.more:
+            return brought, now, Started()
+        # Lanes that came after the first look are left to the next claim, to which their jobs call.
+        lanes = _ready(link) if brought.any or ready is None else ready
+        return brought, now, _start(link, database, executor_id, want, now, brought.ahead.stamp, lanes)
 
     expired: list[model.Row] = []
+    told: set[model.Channel] = set()
     while True:
         # A crash of the machine ends the executors with a file, but not those of a server: a claim that
         # it forgot would be given again, and two runs had the same token.
         brought, now, started = database.write(work, lasting=not dialect.alone)
         expired += brought.expired
+        told |= brought.told
         if not brought.more:
-            next_at = _sooner(brought.ahead.run_at, started.held_until)
-            return Claimed(rows=list(started.rows), now=now, next_at=next_at, expired=expired)
+            next_at = due.sooner(brought.ahead.next_at, started.held_until)
+            return Claimed(rows=list(started.rows), now=now, next_at=next_at, expired=expired), told
 
 
 def claim_within(link: Link, database: Database, executor_id: str, want: Want) -> Claimed:
     """A claim as part of another write. If time has brought something, the next claim sees to it."""
     database.dialect.lock_capacities(link, alone=False)
     ahead, now = due.Ahead(link), database.dialect.clock()
-    started = Started() if ahead.due(now) else _start(link, database, executor_id, want, now)
-    return Claimed(rows=list(started.rows), now=now, next_at=_sooner(ahead.run_at, started.held_until))
+    started = Started()
+    if not ahead.due(now):
+        started = _start(link, database, executor_id, want, now, ahead.stamp, _ready(link))
+    return Claimed(rows=list(started.rows), now=now, next_at=due.sooner(ahead.next_at, started.held_until))
 
 
 class Started(NamedTuple):
@@ -110,12 +121,20 @@ class Started(NamedTuple):
     held_until: int | None = None
 
 
-def _start(link: Link, database: Database, executor_id: str, want: Want, now: int) -> Started:
-    lanes = _fitting(link, database, want)
+def _start(
+    link: Link,
+    database: Database,
+    executor_id: str,
+    want: Want,
+    now: int,
+    stamp: str | None,
+    ready: Sequence[int],
+) -> Started:
+    lanes = list(_suiting(link, database, want, stamp, ready))
     if not lanes:
         return Started()
-    room = Room(link, database, lanes, now)
-    taken = _take(link, [lane for lane in lanes if room.fits(lane)], want, room)
+    room = Room(link, database, lanes, stamp, now)
+    taken = _take(link, [lane for lane in room.lanes if room.fits(lane)], want, room)
     room.record(link)
     until = now + want.lease
     link.run_among(_START, [values[SEQ] for values in taken], executor_id, until, now)
@@ -131,11 +150,7 @@ def _start(link: Link, database: Database, executor_id: str, want: Want, now: in
         )
         for values in taken
     ]
-    return Started(to_rows(link, database.lanes, started), held_until(room, lanes))
-
-
-def _sooner(one: int | None, other: int | None) -> int | None:
-    return one if other is None else other if one is None else min(one, other)
+    return Started(to_rows(link, database.lanes, started), held_until(room, room.lanes))
 
 
 def _take(link: Link, lanes: Sequence[Lane], want: Want, room: Room) -> list[Values]:
@@ -158,11 +173,16 @@ def _take(link: Link, lanes: Sequence[Lane], want: Want, room: Room) -> list[Val
     return []
 
 
-def _fitting(link: Link, database: Database, want: Want) -> list[Lane]:
-    """Lanes with ready jobs that this executor can ever take."""
-    ready = [lane for (lane,) in link.all(_READY_LANES)]
-    lanes = read_lanes(link, database.lanes, ready).values()
-    return [lane for lane in lanes if suits(lane, want)]
+def _ready(link: Link) -> list[int]:
+    """The lanes with ready jobs."""
+    return [lane for (lane,) in link.all(_READY_LANES)]
+
+
+def _suiting(link: Link, database: Database, want: Want, stamp: str | None, ready: Sequence[int]) -> Iterator[Lane]:
+    """Those that this executor can ever take, and that are not known to be shut."""
+    shut = database.terms.shut(stamp)
+    lanes = read_lanes(link, database.lanes, [key for key in ready if key not in shut]).values()
+    return (lane for lane in lanes if suits(lane, want))
 
 
 def _choose(

@@ -66,6 +66,8 @@ class Dialect(Protocol):
     """The query for all lanes with ready jobs, at a cost that does not grow with the jobs."""
     rising: ColumnElement[int]
     """``promote_at``, as the index of jobs that may rise has it."""
+    lapsing: ColumnElement[int]
+    """``expires_at``, as the index of waiting jobs whose time may run out has it."""
 
     def connect(self) -> Engine:
         """Check the place and make the engine, whose connections begin no transaction by themselves and

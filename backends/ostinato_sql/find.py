@@ -15,8 +15,9 @@ from ostinato.errors import ConfigError
 from ostinato.model import FINAL, Attempt, State
 from ostinato.storage import Count, JobQuery, Page
 from ostinato_sql.database import Database
+from ostinato_sql.lane import read_lanes
 from ostinato_sql.link import Link
-from ostinato_sql.rows import ATTEMPT_COLUMNS, SEQ, WHOLE, read_lanes, tag_key, to_attempt, to_rows
+from ostinato_sql.rows import ATTEMPT_COLUMNS, SEQ, STATE, STEPPED, WHOLE, tag_key, to_attempt, to_rows
 from ostinato_sql.statement import Keyed, Statement, at_most
 from ostinato_sql.tables import attempts, has_ended, in_state, jobs, lanes, tags
 
@@ -38,10 +39,11 @@ def find(database: Database, query: JobQuery) -> Page:
     if query.limit < 1 or query.ids == ():
         return Page([])
     if _only_ids(query):
-        with database.read() as link:  # one statement, and lanes never change
+        with database.read() as link:
             found = link.among(_BY_ID, query.ids or ())
             found.sort(key=_seq, reverse=not query.oldest_first)
-            return _page(link, database, query, found)
+            if not any(values[STEPPED] or values[STATE] == "blocked" for values in found):
+                return _page(link, database, query, found)  # by one statement, and lanes never change
     with database.read(snapshot=True) as link:
         if _none_ended(link, query):
             return Page([])
@@ -70,7 +72,7 @@ def _search(link: Link, query: JobQuery) -> Iterable[Sequence[Any]]:
     chosen = _filtered(query)
     # Several states are asked for one by one and merged: each then is one walk along an index.
     states: list[str] | list[None] = _known_states(query) or [None]
-    lists = [_in_order(_in_state(chosen, state), state, query) for state in states]
+    lists = [_in_order(_in_state(chosen, state, query), state, query) for state in states]
     if query.ids is not None:
         ids = list(dict.fromkeys(query.ids))
         some = [ids[at : at + _SEVERAL] for at in range(0, len(ids), _SEVERAL)]
@@ -90,6 +92,8 @@ def _filtered(query: JobQuery) -> Select[Any]:
         chosen = chosen.where(jobs.c.lane.in_(select(lanes.c.id).where(lanes.c.queue.in_(query.queues))))
     if query.tag is not None:
         chosen = chosen.where(jobs.c.seq.in_(select(tags.c.job).where(tags.c.tag == tag_key(query.tag))))
+    if query.flow is not None:
+        chosen = chosen.where(jobs.c.flow == query.flow)
     if query.executor_id is not None:
         chosen = chosen.where(jobs.c.executor_id == query.executor_id)
     if query.ended_before is not None:
@@ -112,10 +116,12 @@ def _known_states(query: JobQuery) -> list[str]:
     return states
 
 
-def _in_state(chosen: Select[Any], state: str | None) -> Select[Any]:
+def _in_state(chosen: Select[Any], state: str | None, query: JobQuery) -> Select[Any]:
     """With what the partial index of ended jobs demands, for those that have ended."""
     if state is None:
         return chosen
+    if query.flow is not None:  # its steps are the fewer, so that no index by state is to be used
+        return chosen.where(func.lower(jobs.c.state) == literal_column(f"'{state}'"))
     return chosen.where(in_state(state), has_ended) if state in FINAL else chosen.where(in_state(state))
 
 

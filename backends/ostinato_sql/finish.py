@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from msgspec import Struct
 from sqlalchemy import bindparam, insert, literal_column, null, select, update
 
-from ostinato.model import FINAL, Channel, End, Fence, Job, State
-from ostinato.rules import units_of, way_out
-from ostinato_sql import capacity
+from ostinato.model import FINAL, After, Channel, End, Fence, Job, Kind, State
+from ostinato.rules import way_out
 from ostinato_sql.database import Database
+from ostinato_sql.dependence import Consequences, Waiter
+from ostinato_sql.lane import read_lanes
 from ostinato_sql.link import Link
 from ostinato_sql.post import insert_jobs
-from ostinato_sql.rows import attempt_values, error_text, read_lanes
+from ostinato_sql.rows import attempt_values, error_text
 from ostinato_sql.statement import Keyed, Statement
 from ostinato_sql.tables import attempts, is_running, jobs
+from ostinato_sql.terms import read_stamp
+from ostinato_sql.waits import AWAITED
 
 
 class Held(Struct):
@@ -28,11 +31,14 @@ class Held(Struct):
     state: str
     cancelling: int
     reason: str
+    kind: Kind
+    stepped: bool
+    awaited: bool
 
 
 _HELD = Keyed(
     lambda keys: (
-        select(*[jobs.c[name] for name in Held.__struct_fields__])
+        select(*[jobs.c[name] for name in Held.__struct_fields__[:-1]], AWAITED)
         .where(jobs.c.id.in_(keys))
         .order_by(jobs.c.seq)  # all who lock several jobs do so in this order, and none waits for ever
         .with_for_update()
@@ -62,7 +68,9 @@ def finish(
     held = {found[0]: Held(*found) for found in link.among(_HELD, [fence.job_id for fence, _ in ends])}
     left, records, lanes = [], [], set()
     posts: list[Job] = []
-    told: set[Channel] = set()
+    suspended: list[tuple[Waiter, After]] = []
+    consequences = Consequences(link, now)
+    told = consequences.told
     done: set[tuple[int, int]] = set()
     for fence, end in ends:
         row = held.get(fence.job_id)
@@ -72,13 +80,24 @@ def finish(
         state, reason = way_out(end, bool(row.cancelling), row.reason)
         left.append(_left(row, end, state, reason, now))
         records.append(attempt_values(row.seq, row.token, end.attempt))
-        posts += end.posts
-        told.add("ended" if state in FINAL else "ready")
+        if state == end.state:
+            posts += end.posts
+        if state in FINAL:
+            row.stepped = row.stepped or any(post.flow == row.id for post in end.posts)
+            consequences.ended(row, state)
+        else:
+            told.add("ready")
+        if state == "blocked":
+            waiter = Waiter(row.seq, row.id, row.kind, end.run_at)
+            suspended.append((waiter, end.after or After(())))
         lanes.add(row.lane)
     link.run_many(_LEAVE, left)
     link.run_many(_RECORD, records)
-    if posts and any(posted.created for posted in insert_jobs(link, database, posts, now)):
+    created = [posted.id for posted in insert_jobs(link, database, posts, now) if posted.created]
+    if created:
         told.add("ready")
+    consequences.wait(suspended, dict.fromkeys(created, 0))
+    consequences.draw()
     if lanes and "ready" not in told and _awaited(link, database, lanes):
         told.add("ready")
     if len(done) < len(ends):
@@ -94,10 +113,8 @@ def _left(row: Held, end: End, state: State, reason: str, now: int) -> tuple[obj
 
 def _awaited(link: Link, database: Database, lanes: set[int]) -> bool:
     """Whether a job of one of the lanes, now gone, gave back something that others may wait for."""
-    limited = capacity.read(link)[0].keys()
-    return bool(limited) and any(
-        limited & units_of(lane).keys() for lane in read_lanes(link, database.lanes, lanes).values()
-    )
+    left = list(read_lanes(link, database.lanes, lanes).values())
+    return any(one.holds for one in database.terms.of(link, read_stamp(link), left).values())
 
 
 def _applied_before(link: Link, seqs: Sequence[int]) -> set[tuple[int, int]]:

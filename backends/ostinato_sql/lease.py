@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Select, bindparam, delete, literal_column, or_, select, update
@@ -14,13 +14,13 @@ from ostinato_sql.database import Database
 from ostinato_sql.link import Link
 from ostinato_sql.rows import SEQ, TOKEN, WHOLE, changed, to_rows
 from ostinato_sql.statement import Keyed, Statement, at_most
-from ostinato_sql.tables import attempts, executors, is_running, jobs, notes
+from ostinato_sql.tables import attempts, executors, is_running, jobs, notes, steps
 
 _DAY = 86_400 * SECOND
 
 
 def _running(keys: Sequence[Any]) -> Select[Any]:
-    found = select(jobs.c.id, jobs.c.token, jobs.c.seq, jobs.c.cancelling)
+    found = select(jobs.c.id, jobs.c.token, jobs.c.seq, jobs.c.cancelling, jobs.c.stepped)
     return found.where(jobs.c.id.in_(keys), is_running).order_by(jobs.c.seq)
 
 
@@ -67,6 +67,8 @@ _LISTED = Statement(
     "since",
 )
 _NOTE = Statement(lambda dialect: dialect.insert_or_replace(notes), *notes.c.keys())
+_STEP = Statement(lambda dialect: dialect.insert_new(steps), *steps.c.keys())
+_STEPPED = Keyed(lambda keys: update(jobs).where(jobs.c.seq.in_(keys)).values(stepped=literal_column("1")))
 _ENDED = Statement(
     select(attempts.c.number)
     .join(jobs, jobs.c.seq == attempts.c.job)
@@ -87,16 +89,23 @@ _NOTE_LOG = Statement(
 )
 
 
-def _held(link: Link, ids: Sequence[str], how: Keyed) -> dict[Fence, tuple[int, bool]]:
-    """The fences of those of the jobs that run, with ``seq`` and whether a cancel was asked for."""
-    found = link.among(how, ids)
-    return {Fence(job_id, token): (seq, bool(cancelling)) for job_id, token, seq, cancelling in found}
+class Held(NamedTuple):
+    """What counts of a job that runs."""
+
+    seq: int
+    cancelling: int
+    stepped: int
+
+
+def _held(link: Link, ids: Sequence[str], how: Keyed) -> dict[Fence, Held]:
+    """Those of the jobs that run, by their fences."""
+    return {Fence(job_id, token): Held(*found) for job_id, token, *found in link.among(how, ids)}
 
 
 def renew(link: Link, executor: ExecutorInfo, fences: Sequence[Fence], lease: int, now: int) -> Renewal:
     held = _held(link, [fence.job_id for fence in fences], _LOCK_FREE)
     if lease:
-        link.run_among(_EXTEND, [held[fence][0] for fence in fences if fence in held], now + lease)
+        link.run_among(_EXTEND, [held[fence].seq for fence in fences if fence in held], now + lease)
     # Those that are being written at this moment are not waited for: a finish that takes long must
     # not cost the other runs their leases. They are extended the next time, if they still run.
     held |= _held(link, [fence.job_id for fence in fences if fence not in held], _HELD)
@@ -110,7 +119,7 @@ def renew(link: Link, executor: ExecutorInfo, fences: Sequence[Fence], lease: in
     return Renewal(
         now=now,
         lost=[fence for fence in fences if fence not in held],
-        cancelling=[fence for fence in fences if fence in held and held[fence][1]],
+        cancelling=[fence for fence in fences if fence in held and held[fence].cancelling],
         peers=_decode(link.all(_ALIVE, executor.id, now)),
     )
 
@@ -149,6 +158,8 @@ def _orphaned(want: Rescue, now: int, *columns: Any) -> Select[Any]:
 
 def note(link: Link, told: Sequence[Note]) -> list[bool]:
     held = _held(link, [one.job_id for one in told if one.key != "log"], _LOCK)
+    first = {run.seq for one in told if one.key == "step" and (run := held.get(Fence(one.job_id, one.token)))}
+    link.run_among(_STEPPED, sorted(first - {run.seq for run in held.values() if run.stepped}))
     return [
         _note_log(link, one) if one.key == "log" else _note_run(link, held.get(Fence(one.job_id, one.token)), one)
         for one in told
@@ -163,8 +174,11 @@ def _note_log(link: Link, one: Note) -> bool:
     return True
 
 
-def _note_run(link: Link, run: tuple[int, bool] | None, one: Note) -> bool:
+def _note_run(link: Link, run: Held | None, one: Note) -> bool:
     if run is None:
         return False
-    link.run(_NOTE, run[0], one.key, one.value)
+    if one.key == "step":
+        link.run(_STEP, run.seq, one.name, one.value)
+    else:
+        link.run(_NOTE, run.seq, one.key, one.value)
     return True

@@ -10,27 +10,27 @@ from sqlalchemy import bindparam, delete, insert, select, update
 
 from ostinato.model import Job
 from ostinato.storage import Posted, Record
-from ostinato_sql import unique
+from ostinato_sql import unique, waits
 from ostinato_sql.database import Database
+from ostinato_sql.dependence import Consequences, Waiter, tie
+from ostinato_sql.lane import Lane, lane_of, lane_values
 from ostinato_sql.link import Link
 from ostinato_sql.rows import (
     LOADED_COLUMNS,
     NEW_COLUMNS,
-    Lane,
     attempt_values,
-    lane_of,
-    lane_values,
     loaded_values,
     new_row,
     tag_key,
 )
 from ostinato_sql.statement import Keyed, Statement
-from ostinato_sql.tables import attempts, jobs, lanes, notes, tags
+from ostinato_sql.tables import attempts, jobs, lanes, notes, steps, tags
 
 _INSERT = Statement(lambda dialect: dialect.insert_new(jobs), *NEW_COLUMNS)
 _INSERT_TAGS = Statement(insert(tags), "tag", "job")
 _INSERT_LANES = Statement(lambda dialect: dialect.insert_new(lanes), *lanes.c.keys())
-_REPLACED = tuple(name for name in NEW_COLUMNS if name not in ("seq", "id", "position", "posted_at", "front"))
+_KEPT = ("seq", "id", "position", "posted_at", "front", "awaited", "stepped")
+_REPLACED = tuple(name for name in NEW_COLUMNS if name not in _KEPT)
 _REPLACE = Statement(
     update(jobs)
     .where(jobs.c.seq == bindparam("which"))
@@ -39,7 +39,6 @@ _REPLACE = Statement(
     "which",
 )
 _FORGET_TAGS = Statement(delete(tags).where(tags.c.job == bindparam("which")), "which")
-_SEQS = Keyed(lambda keys: select(jobs.c.id, jobs.c.seq).where(jobs.c.id.in_(keys)))
 _LOAD = Statement(
     update(jobs)
     .where(jobs.c.seq == bindparam("which"))
@@ -48,6 +47,7 @@ _LOAD = Statement(
     "which",
 )
 _LOAD_ATTEMPT = Statement(insert(attempts), *attempts.c.keys())
+_LOAD_STEP = Statement(insert(steps), *steps.c.keys())
 _LOAD_NOTE = Statement(insert(notes), *notes.c.keys())
 KNOWN = Keyed(lambda keys: select(jobs.c.id).where(jobs.c.id.in_(keys)))
 _STORED = Keyed(lambda keys: select(jobs.c.seq).where(jobs.c.id.in_(keys)))
@@ -62,14 +62,37 @@ def insert_jobs(
     """Store those whose id and unique key are new, in the order given. ``prepared`` does what `prepare`
     does, if that is to be done elsewhere. Raises AlreadyPosted."""
     if not any(job.unique is not None for job in batch):
-        return _insert(link, database, batch, now, prepared)
+        return _post(link, database, batch, now, prepared)
     found = unique.sort(link, batch, now)
     for seq, job in found.replaced:
         _replace(link, database, seq, job, now)
     new = [job for _, job in found.new]
-    for (at, _), posted in zip(found.new, _insert(link, database, new, now, prepared), strict=True):
+    for (at, _), posted in zip(found.new, _post(link, database, new, now, prepared), strict=True):
         found.answers[at] = posted
     return [found.answers[at] for at in range(len(batch))]
+
+
+def _post(
+    link: Link, database: Database, batch: Sequence[Job], now: int, prepared: Prepare | None = None
+) -> list[Posted]:
+    """Store those whose id is new, and make them wait for what they come after."""
+    answers, first = _insert(link, database, batch, now, prepared)
+    made = [(at, posted.id, job) for at, (posted, job) in enumerate(zip(answers, batch, strict=True), first)]
+    _depend(link, [one for one, posted in zip(made, answers, strict=True) if posted.created], now)
+    return answers
+
+
+def _depend(link: Link, made: Sequence[tuple[int, str, Job]], now: int) -> None:
+    """What the new jobs (with their ``seq`` and id) come after, and the flows that they are steps of, hear of
+    them."""
+    waiting = [
+        (Waiter(seq, job_id, job.kind, job.run_at), job.after) for seq, job_id, job in made if job.after is not None
+    ]
+    flows = {job.flow for _, _, job in made if job.flow is not None}
+    if waiting or flows:
+        consequences = Consequences(link, now)
+        consequences.wait(waiting, {job_id: seq for seq, job_id, _ in made}, flows)
+        consequences.draw()
 
 
 def prepare(link: Link, database: Database, batch: Sequence[Job]) -> int:
@@ -84,16 +107,19 @@ def _lane(job: Job) -> Lane:
 
 def _insert(
     link: Link, database: Database, batch: Sequence[Job], now: int, prepared: Prepare | None = None
-) -> list[Posted]:
-    """Store those whose id is new. An empty id never is somebody else's."""
+) -> tuple[list[Posted], int]:
+    """Store those whose id is new, and tell the ``seq`` of the first. An empty id never is somebody else's."""
     if not batch:
-        return []
+        return [], 0
+    awaited = {job_id for job in batch if job.after is not None for job_id in job.after.jobs}
+    flows = {job.flow for job in batch if job.flow is not None}
     seq = first = prepared(batch) if prepared else prepare(link, database, batch)
     rows, ids = [], []
     for job in batch:
         job_id = job.id or uuid.uuid4().hex
         ids.append(job_id)
-        rows.append(new_row(job, job_id, seq, _lane(job).id, now))
+        ties = (job.flow is not None or job_id in awaited, job_id in flows)  # flows wait for most of their steps
+        rows.append(new_row(job, job_id, seq, _lane(job).id, now, *ties))
         seq += 1
     created: Container[int] = range(first, seq)
     if link.run_many(_INSERT, rows) < len(rows):  # some ids were known
@@ -101,7 +127,7 @@ def _insert(
     tagged = [(at, job.tags) for at, job in enumerate(batch, first) if job.tags and at in created]
     link.run_many(_INSERT_TAGS, [(tag_key(tag), at) for at, names in tagged for tag in dict.fromkeys(names)])
     unique.take(link, [(job.unique, at) for at, job in enumerate(batch, first) if at in created])
-    return [Posted(job_id, at in created) for at, job_id in enumerate(ids, first)]
+    return [Posted(job_id, at in created) for at, job_id in enumerate(ids, first)], first
 
 
 def _replace(link: Link, database: Database, seq: int, job: Job, now: int) -> None:
@@ -112,20 +138,26 @@ def _replace(link: Link, database: Database, seq: int, job: Job, now: int) -> No
     link.run(_REPLACE, *(values[name] for name in _REPLACED), seq)
     link.run(_FORGET_TAGS, seq)
     link.run_many(_INSERT_TAGS, [(tag_key(tag), seq) for tag in dict.fromkeys(job.tags)])
+    _depend(link, [(seq, job.id, job)], now)
 
 
 def load(link: Link, database: Database, records: Sequence[Record], now: int) -> list[bool]:
     """Store jobs of another store, with their attempts."""
     rows = [record.row for record in records]
-    answers = [posted.created for posted in _insert(link, database, [_keyless(row.job) for row in rows], now)]
-    seqs: dict[str, int] = dict(link.among(_SEQS, [row.job.id for row in rows]))
-    loaded = [(record, seqs[record.row.job.id]) for record, new in zip(records, answers, strict=True) if new]
+    posted, first = _insert(link, database, [_keyless(row.job) for row in rows], now)
+    answers = [one.created for one in posted]
+    loaded = [(record, seq) for seq, (record, new) in enumerate(zip(records, answers, strict=True), first) if new]
     link.run_many(_LOAD, [loaded_values(record.row, seq) for record, seq in loaded])
     ended = [(seq, attempt) for record, seq in loaded for attempt in record.attempts]
     link.run_many(_LOAD_ATTEMPT, [attempt_values(seq, attempt.number, attempt) for seq, attempt in ended])
     noted = [(seq, "progress", record.row.progress) for record, seq in loaded]
     noted += [(seq, "checkpoint", record.row.checkpoint) for record, seq in loaded]
     link.run_many(_LOAD_NOTE, [note for note in noted if note[2] is not None])
+    link.run_many(_LOAD_STEP, [(seq, *step) for record, seq in loaded for step in record.row.steps.items()])
+    waiting = [(seq, record.row.after) for record, seq in loaded if record.row.after is not None]
+    waits.add(link, waiting)
+    flows = {record.row.job.flow for record, _ in loaded if record.row.job.flow is not None}
+    tie(link, {job_id for _, after in waiting for job_id in after.jobs}, flows)
     unique.load(link, [(record.row.job.unique, seq) for record, seq in loaded if record.row.job.unique], now)
     return answers
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 from sqlalchemy import ScalarSelect, literal_column, select
 
-from ostinato.model import Attempt, Error, Job, Row, Unique, policy_from_json, policy_to_json
+from ostinato.model import After, Attempt, Error, Job, Row, Unique, policy_from_json, policy_to_json
+from ostinato.rules import first_state
+from ostinato_sql import waits
+from ostinato_sql.lane import Lane, read_lanes
 from ostinato_sql.link import Link
 from ostinato_sql.statement import Keyed
-from ostinato_sql.tables import attempts, jobs, lanes, notes
+from ostinato_sql.tables import attempts, jobs, notes, steps
 
 
 def _noted(key: str) -> ScalarSelect[str]:
@@ -25,54 +26,6 @@ def _noted(key: str) -> ScalarSelect[str]:
 WHOLE = (*jobs.c, _noted("progress"), _noted("checkpoint"))
 """What a row of the seam is made of, but for its lane."""
 ATTEMPT_COLUMNS = tuple(column for column in attempts.c if column.name not in ("job", "token"))
-_REMEMBERED = 20_000  # lanes; a hold per customer may make many
-
-
-class Lane(Struct, frozen=True):
-    """What all jobs of a lane have in common; see `ostinato_sql.tables`."""
-
-    id: int
-    queue: str
-    task: str
-    version: int
-    slots: int
-    holds: tuple[tuple[str, int], ...]
-
-
-@lru_cache(maxsize=4096)
-def lane_of(queue: str, task: str, version: int, slots: int, holds: tuple[tuple[str, int], ...]) -> Lane:
-    words = msgspec.json.encode((queue, task, version, slots, holds))
-    key = int.from_bytes(hashlib.blake2b(words, digest_size=8).digest(), "big") >> 1
-    return Lane(key, queue, task, version, slots, holds)
-
-
-def lane_values(lane: Lane) -> tuple[object, ...]:
-    """All columns of the lanes' table."""
-    return (lane.id, lane.queue, lane.task, lane.version, lane.slots, msgspec.json.encode(lane.holds).decode())
-
-
-_LANES = Keyed(lambda keys: select(lanes).where(lanes.c.id.in_(keys)))
-
-
-def read_lanes(link: Link, known: dict[int, Lane], ids: Iterable[int]) -> dict[int, Lane]:
-    """The lanes of these ids; ``known`` remembers them, up to a bound."""
-    if len(known) > _REMEMBERED:
-        known.clear()
-    found: dict[int, Lane] = {}
-    read: dict[int, Lane] = {}
-    missing = []
-    for key in set(ids):
-        lane = known.get(key)
-        if lane is None:
-            missing.append(key)
-        else:
-            found[key] = lane
-    for key, queue, task, version, slots, holds in link.among(_LANES, missing):
-        pairs = msgspec.json.decode(holds, type=tuple[tuple[str, int], ...])
-        read[key] = Lane(key, queue, task, version, slots, pairs)
-    if read:
-        link.keep(lambda: known.update(read))
-    return {**found, **read}
 
 
 def tag_key(tag: str) -> str:
@@ -109,16 +62,24 @@ NEW_COLUMNS = (
     "tags",
     "policy",
     "args",
+    "after",
+    "flow",
+    "step",
+    "fallback",
+    "awaited",
+    "stepped",
 )
 
 
-def new_row(job: Job, job_id: str, seq: int, lane: int, now: int) -> tuple[object, ...]:
+def new_row(
+    job: Job, job_id: str, seq: int, lane: int, now: int, awaited: bool = False, stepped: bool = False
+) -> tuple[object, ...]:
     """The values of `NEW_COLUMNS` for a job that is posted now."""
     return (
         seq,
         job_id,
         lane,
-        "scheduled" if job.run_at > now else "ready",
+        "blocked" if job.after else first_state(job, job.run_at, now),
         job.priority,
         -seq if job.front else seq,
         job.run_at,
@@ -138,6 +99,12 @@ def new_row(job: Job, job_id: str, seq: int, lane: int, now: int) -> tuple[objec
         msgspec.json.encode(job.tags).decode() if job.tags else "",
         policy_to_json(job.policy),
         job.args,
+        None if job.after is None else msgspec.json.encode(job.after).decode(),
+        job.flow,
+        job.step or None,
+        job.default,
+        int(awaited),
+        int(stepped),
     )
 
 
@@ -158,23 +125,26 @@ LOADED_COLUMNS = (
     "reason",
     "error",
     "uniqueness",
+    "awaited",
+    "stepped",
 )
 
 
 def loaded_values(row: Row, seq: int) -> tuple[object, ...]:
     """The values of `LOADED_COLUMNS`, and ``seq``, for a job that comes from another store."""
-    plain = [getattr(row, name) for name in LOADED_COLUMNS[:-2]]
-    return (*plain, error_text(row.error), unique_text(row.job.unique), seq)
+    plain = [getattr(row, name) for name in LOADED_COLUMNS[:-4]]
+    return (*plain, error_text(row.error), unique_text(row.job.unique), 1, 1, seq)
 
 
-def to_row(values: Sequence[Any], lane: Lane) -> Row:
-    """The seam's row of the values of `WHOLE`."""
+def to_row(values: Sequence[Any], lane: Lane, awaits: After | None, noted: dict[str, str]) -> Row:
+    """The seam's row of the values of `WHOLE`, and of what is kept beside them."""
     (_seq, job_id, _lane, state, priority, _position, run_at, promote_at, expires_at, posted_at) = values[:10]
     (token, attempt, charged, deaths, cancelling, executor_id, lease_until, started_at, ended_at) = values[10:19]
     (reason, kind, front, asked_priority, asked_run_at, asked_expires_at, deadline, schedule, tick, parent) = values[
         19:29
     ]
-    (uniqueness, tags, policy, args, result, error, progress, checkpoint) = values[29:]
+    (uniqueness, tags, policy, args, result, error, after, flow, step, fallback) = values[29:39]
+    (_awaited, _stepped, progress, checkpoint) = values[39:]
     return Row(
         job=Job(
             task=lane.task,
@@ -196,6 +166,10 @@ def to_row(values: Sequence[Any], lane: Lane) -> Row:
             tick=tick,
             parent=parent,
             unique=to_unique(uniqueness),
+            after=None if after is None else msgspec.json.decode(after, type=After),
+            flow=flow,
+            step=step or "",
+            default=fallback,
             policy=policy_from_json(policy),
         ),
         state=state,
@@ -217,20 +191,27 @@ def to_row(values: Sequence[Any], lane: Lane) -> Row:
         reason=reason,
         progress=progress,
         checkpoint=checkpoint,
+        after=awaits,
+        steps=noted,
     )
 
 
 AT = {column.name: at for at, column in enumerate(jobs.c)}
 """The places of the columns in `WHOLE`."""
-SEQ, ID, LANE, PRIORITY, POSITION, TOKEN, ATTEMPT = (
-    AT[name] for name in ("seq", "id", "lane", "priority", "position", "token", "attempt")
+SEQ, ID, LANE, STATE, PRIORITY, POSITION, TOKEN, ATTEMPT, STEPPED = (
+    AT[name] for name in ("seq", "id", "lane", "state", "priority", "position", "token", "attempt", "stepped")
 )
+_STEPS = Keyed(lambda keys: select(steps.c.job, steps.c.name, steps.c.value).where(steps.c.job.in_(keys)))
 
 
 def to_rows(link: Link, known: dict[int, Lane], found: Sequence[Sequence[Any]]) -> list[Row]:
-    """The seam's rows, with their lanes looked up."""
+    """The seam's rows, with their lanes looked up, and what is kept beside them."""
     of = read_lanes(link, known, [values[LANE] for values in found])
-    return [to_row(values, of[values[LANE]]) for values in found]
+    awaits = waits.read(link, [values[SEQ] for values in found if values[STATE] == "blocked"])
+    noted: dict[int, dict[str, str]] = {}
+    for seq, name, value in link.among(_STEPS, [values[SEQ] for values in found if values[STEPPED]]):
+        noted.setdefault(seq, {})[name] = value
+    return [to_row(values, of[values[LANE]], awaits.get(values[SEQ]), noted.get(values[SEQ], {})) for values in found]
 
 
 def changed(values: Sequence[Any], **fields: object) -> list[Any]:

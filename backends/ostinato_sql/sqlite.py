@@ -51,6 +51,7 @@ class SqliteDialect:
     own_tables: tuple[str, ...] = ()
     table_end = ""
     rising: ColumnElement[int] = jobs.c.promote_at
+    lapsing: ColumnElement[int] = jobs.c.expires_at
     core: Core = sqlite.dialect(paramstyle="qmark")
     errors: tuple[type[Exception], ...] = (sqlite3.Error,)
 

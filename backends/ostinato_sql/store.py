@@ -90,7 +90,7 @@ class SqlStore:
             return []
         answers = self._write(lambda link: post.insert_jobs(link, self._database, jobs, self.now()))
         if any(posted.created for posted in answers):
-            self._tell(["ready"])  # of scheduled ones too: they may come due before all others
+            self._tell(_news(jobs))  # of scheduled ones too: they may come due before all others
         return answers
 
     def post_and_claim(self, jobs: Sequence[Job], executor_id: str, want: Want) -> tuple[list[Posted], Claimed]:
@@ -101,7 +101,7 @@ class SqlStore:
         answers, claimed = self._write(work)
         taken = {row.job.id for row in claimed.rows}
         if any(posted.created and posted.id not in taken for posted in answers):
-            self._tell(["ready"])
+            self._tell(_news(jobs))
         return answers, claimed
 
     def post_within(self, session: object, jobs: Sequence[Job]) -> list[Posted]:
@@ -109,7 +109,7 @@ class SqlStore:
         if not jobs:
             return []
         try:
-            return self._within.post(session, jobs, self.now(), lambda: self._tell(["ready"]))
+            return self._within.post(session, jobs, self.now(), lambda: self._tell(_news(jobs)))
         except SQLAlchemyError as error:
             raise self._dialect.translate(error) from error
 
@@ -129,7 +129,7 @@ class SqlStore:
 
         new = self._write(work)
         if new and jobs:
-            self._tell(["ready"])
+            self._tell(_news(jobs))
         return new
 
     def ticks(self) -> dict[str, int]:
@@ -172,9 +172,8 @@ class SqlStore:
     # the loop
 
     def claim(self, executor_id: str, want: Want) -> Claimed:
-        claimed = claim.claim(self._database, executor_id, want)
-        if claimed.expired:
-            self._tell(["ended"])
+        claimed, told = claim.claim(self._database, executor_id, want)
+        self._tell(told)
         return claimed
 
     def renew(self, executor: ExecutorInfo, fences: Sequence[Fence], lease_for: int) -> Renewal:
@@ -237,3 +236,8 @@ class SqlStore:
         if self._waker is None:
             raise StoreUnavailable(f"The store at {self._dialect.place} is not open. Call open() before listen().")
         return self._waker.listen(channels)
+
+
+def _news(posted: Sequence[Job]) -> list[Channel]:
+    """One that comes after others may have ended at once, like them."""
+    return ["ready", "ended"] if any(job.after is not None for job in posted) else ["ready"]

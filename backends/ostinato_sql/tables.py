@@ -58,6 +58,8 @@ lanes = Table(
 
 # ``priority``, ``run_at`` and ``expires_at`` are the ones in force; those that were asked for are
 # kept beside them. ``position`` is the order among equals: ``seq``, or ``-seq`` for a job at the front.
+# ``awaited``: others may wait for it; ``stepped``: there may be steps of it, or records of such. Where they
+# are 0, which is almost always, nobody looks for any.
 jobs = Table(
     "ostinato_jobs",
     metadata,
@@ -96,6 +98,12 @@ jobs = Table(
     Column("args", Long, nullable=False),
     Column("result", Long),
     Column("error", Long),
+    Column("after", Long),
+    Column("flow", Name),
+    Column("step", Long),
+    Column("fallback", Long),
+    _count("awaited"),
+    _count("stepped"),
 )
 
 
@@ -115,6 +123,9 @@ may_expire = and_(
     jobs.c.attempt == literal_column("0"),
     jobs.c.ended_at.is_(None),
 )
+
+
+may_lapse = and_(in_state("waiting"), jobs.c.attempt == literal_column("0"), jobs.c.expires_at.is_not(None))
 
 
 def _index(
@@ -149,6 +160,9 @@ _index("expiring", jobs.c.expires_at, only=may_expire, whole=_expiry)
 # above, and then a claim would walk along the whole backlog.
 _index("final", jobs.c.state, jobs.c.seq, only=has_ended, whole=(jobs.c.state, jobs.c.seq))
 _index("ended", jobs.c.ended_at, only=has_ended)
+_index("lapsing", jobs.c.expires_at, only=may_lapse)
+_flow = (jobs.c.flow, jobs.c.seq)
+_index("flow", *_flow, only=jobs.c.flow.is_not(None), whole=_flow)
 
 attempts = Table(
     "ostinato_attempts",
@@ -176,6 +190,30 @@ notes = Table(
     Column("job", Whole, primary_key=True, autoincrement=False),
     Column("key", String(64), primary_key=True),
     Column("value", Long, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What runs have recorded of their steps.
+steps = Table(
+    "ostinato_steps",
+    metadata,
+    Column("job", Whole, primary_key=True, autoincrement=False),
+    Column("name", Name, primary_key=True),
+    Column("value", Long, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# A blocked job and one that it still waits for, by id: that one may not be here yet. ``place`` is its
+# place among all that the job waits for; `After.failure` and `After.first` are the same in all its rows.
+waits = Table(
+    "ostinato_waits",
+    metadata,
+    Column("awaited", Name, primary_key=True),
+    Column("job", Whole, primary_key=True, autoincrement=False),
+    Column("place", Whole, nullable=False),
+    Column("failure", String(8), nullable=False),
+    Column("first", Integer, nullable=False),
+    Index("ostinato_waits_job", "job", "place"),
     sqlite_with_rowid=False,
 )
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from sqlalchemy import bindparam, delete, select, update
 
 from ostinato.errors import AlreadyPosted, StoreUnavailable
-from ostinato.model import FINAL, Job, State, Unique
+from ostinato.model import Job, State, Unique
 from ostinato.rules import holds_key
 from ostinato.storage import Posted
 from ostinato_sql.link import Link
@@ -55,7 +55,7 @@ class Holder(NamedTuple):
 
     @property
     def replaceable(self) -> bool:
-        return self.token == 0 and self.state not in FINAL
+        return self.token == 0 and self.state in ("scheduled", "ready")
 
 
 class Sorted(NamedTuple):

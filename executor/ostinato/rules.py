@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Protocol
 
-from ostinato.model import FINAL, SECOND, WAITING, After, End, Job, State, Unique
+from ostinato.model import FINAL, SECOND, WAITING, After, End, State, Unique
 from ostinato.storage import Rate, Want
 
 
@@ -26,6 +26,13 @@ class Demand(Protocol):
     def slots(self) -> int: ...
     @property
     def holds(self) -> tuple[tuple[str, int], ...]: ...
+
+
+class OfKind(Protocol):
+    """A job, or as much of it as a store has at hand."""
+
+    @property
+    def kind(self) -> str: ...
 
 
 def suits(demand: Demand, want: Want) -> bool:
@@ -71,7 +78,7 @@ def way_out(end: End, cancelling: bool, asked: str) -> tuple[State, str]:
     return end.state, end.reason or (asked if end.state == "cancelled" else "")
 
 
-def first_state(job: Job, run_at: int, now: int) -> State:
+def first_state(job: OfKind, run_at: int, now: int) -> State:
     """The state of a job that waits for no other one."""
     if job.kind in WAITING:
         return "waiting"
@@ -105,4 +112,4 @@ def unbounded(name: str) -> bool:
 
 def matches(patterns: Sequence[str], queue: str) -> bool:
     """Whether a queue is among names or globs (``*``, ``?``, ``[...]`` as in `fnmatch`)."""
-    return any(queue == pattern or fnmatchcase(queue, pattern) for pattern in patterns)
+    return queue in patterns or any(fnmatchcase(queue, pattern) for pattern in patterns)

@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from ostinato.codec import decode
 from ostinato.deadlines import missed
-from ostinato.model import FINAL, Attempt, OutcomeKind, Row, State
+from ostinato.errors import JobCancelled, JobEnded, JobExpired, JobFailed
+from ostinato.model import FINAL, Attempt, Error, OutcomeKind, Row, State
 from ostinato.units import moment
 
 
@@ -121,3 +122,20 @@ def attempt_status(one: Attempt) -> AttemptStatus:
 
 def _moment(at: int | None) -> datetime | None:
     return None if at is None else moment(at)
+
+
+def ended_error(job_id: str, task: str, state: State, attempt: int, reason: str, error: Error | None) -> JobEnded:
+    """What is raised where the result is wanted of a job that ended without one."""
+    trace = error.traceback if error is not None else ""
+    head = f"Job {job_id} ({task})"
+    attempts = f"{attempt} attempt{'' if attempt == 1 else 's'}"
+    kind: type[JobEnded]
+    if state == "cancelled":
+        kind, text = JobCancelled, f"{head} was cancelled: {reason or 'no reason given'}."
+    elif state == "expired":
+        kind, text = JobExpired, f"{head} expired: nobody started it in time."
+    else:
+        kind, text = JobFailed, f"{head} failed after {attempts}: {reason}"
+    if trace:
+        text = f"{text}\n\n{trace.rstrip()}"
+    return kind(text, job_id=job_id, attempts=attempt, reason=reason, traceback=trace)

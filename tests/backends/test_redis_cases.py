@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from redis import Redis
-from redis_servers import make, new_namespace
+from redis_servers import make, new_namespace, opened
 
 from ostinato.errors import PayloadError
 from ostinato.model import HIGH, SECOND, After, State, Unique
@@ -29,10 +29,8 @@ def namespace() -> str:
 
 @pytest.fixture
 def store(valkey: str, namespace: str, clock: FakeClock) -> Iterator[RedisStore]:
-    one = make(f"{valkey}?namespace={namespace}", clock)
-    one.open()
-    yield one
-    one.close()
+    with opened(f"{valkey}?namespace={namespace}", clock) as one:
+        yield one
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from ostinato.explain import LOOK, Situation, explain, look
 from ostinato.model import HIGH, SECOND, Row
 from ostinato.plugins import open_test_store
 from ostinato.storage import JobQuery, Rate, TellsPaces
-from ostinato.testing.clock import FakeClock
 from ostinato.testing.samples import bring_to, claim, claim_one, finish, info, job
 from ostinato.testing.samples import look as row_of
 
@@ -215,11 +214,6 @@ def test_all_reasons_at_once():
 
 
 # on stores
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
 
 
 @pytest.fixture(params=EMPTY)

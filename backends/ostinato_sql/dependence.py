@@ -1,0 +1,274 @@
+"""What follows when jobs end: those that wait for them are released or end too, and so do their steps.
+
+    end ─► waits for it are struck out ─► nothing left: released │ by its rule: ended ─┐
+     ▲  └► its steps ─► asked to end ──────────────────────────────────────── ended ───┤
+     └────────────────────────────────────────────────────────────────────────────────┘
+
+All of it in the transaction of the end, one generation after the other. Who makes a job wait for another
+one, or a step of it, locks that other one and ties it; who ends a job holds its lock, and then locks those
+that wait for it before he looks whether he was the last. So nobody is overlooked, and of several who end
+at the same time one sees that nothing is left. Locks are taken from a job to those that wait for it,
+and by ``seq`` among equals: a step is locked before its flow.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from msgspec.structs import replace
+from sqlalchemy import bindparam, delete, literal_column, select, update
+
+from ostinato.model import FINAL, After, Channel, Kind, State
+from ostinato.rules import consequence, first_state
+from ostinato_sql import waits
+from ostinato_sql.link import Link
+from ostinato_sql.statement import Keyed, at_most
+from ostinato_sql.tables import in_state, jobs
+from ostinato_sql.tables import waits as waits_table
+from ostinato_sql.waits import AWAITED
+
+
+class Waiter(NamedTuple):
+    """What counts of a blocked job."""
+
+    seq: int
+    id: str
+    kind: Kind
+    run_at: int
+    awaited: bool = True
+    stepped: bool = True
+
+
+class Ending(Protocol):
+    """What counts of a job that ends."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def awaited(self) -> bool: ...
+    @property
+    def stepped(self) -> bool: ...
+
+
+class Living(Ending, Protocol):
+    """What counts of a job that is asked to end."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+
+
+class Step(NamedTuple):
+    """A step that has not ended."""
+
+    seq: int
+    id: str
+    state: str
+    awaited: bool
+    stepped: bool
+    flow: str
+
+
+_AWAITED = Keyed(
+    lambda keys: (
+        select(jobs.c.id, jobs.c.seq, jobs.c.state, jobs.c.awaited, jobs.c.stepped)
+        .where(jobs.c.id.in_(keys))
+        .order_by(jobs.c.seq)
+        .with_for_update()
+    )
+)
+_AWAIT = Keyed(lambda keys: update(jobs).where(jobs.c.seq.in_(keys)).values(awaited=literal_column("1")))
+_STEP = Keyed(lambda keys: update(jobs).where(jobs.c.seq.in_(keys)).values(stepped=literal_column("1")))
+_WAITERS = Keyed(lambda keys: select(waits_table.c.job).where(waits_table.c.awaited.in_(keys)))
+_BLOCKED = Keyed(
+    lambda keys: (
+        select(jobs.c.seq, jobs.c.id, jobs.c.kind, jobs.c.run_at, AWAITED, jobs.c.stepped)
+        .where(jobs.c.seq.in_(keys), in_state("blocked"))
+        .order_by(jobs.c.seq)
+        .with_for_update()
+    )
+)
+_WAITS = Keyed(
+    lambda keys: (
+        select(waits_table.c.job, waits_table.c.awaited, waits_table.c.failure, waits_table.c.first)
+        .where(waits_table.c.awaited.in_(keys))
+        .order_by(waits_table.c.job, waits_table.c.place)
+    )
+)
+_STRIKE = Keyed(lambda keys: delete(waits_table).where(waits_table.c.awaited.in_(keys)))
+_left = at_most(1, select(literal_column("1")).where(waits_table.c.job == jobs.c.seq)).correlate(jobs)
+_LEFT = Keyed(lambda keys: select(jobs.c.seq, _left.scalar_subquery()).where(jobs.c.seq.in_(keys)))
+_living_steps = jobs.c.ended_at.is_(None)
+_STEPS = Keyed(
+    lambda keys: (
+        select(jobs.c.seq, jobs.c.id, jobs.c.state, AWAITED, jobs.c.stepped, jobs.c.flow)
+        .where(jobs.c.flow.in_(keys), _living_steps)
+        .order_by(jobs.c.seq)
+        .with_for_update()
+    )
+)
+_STEP_IDS = Keyed(lambda keys: select(jobs.c.id).where(jobs.c.flow.in_(keys), _living_steps))
+_MOVE = Keyed(
+    lambda keys: (
+        update(jobs)
+        .where(jobs.c.seq.in_(keys))
+        .ordered_values(
+            (jobs.c.state, bindparam("new")), (jobs.c.ended_at, bindparam("at")), (jobs.c.reason, bindparam("why"))
+        )
+    ),
+    "new",
+    "at",
+    "why",
+)
+_FLAG = Keyed(
+    lambda keys: (
+        update(jobs).where(jobs.c.seq.in_(keys)).values(cancelling=literal_column("1"), reason=bindparam("why"))
+    ),
+    "why",
+)
+
+
+def tie(link: Link, awaited: Iterable[str], flows: Iterable[str]) -> dict[str, State]:
+    """From now on somebody waits for these jobs, or they are flows with steps. Those that are known, locked,
+    and their states."""
+    found = link.among(_AWAITED, sorted({*awaited, *flows}))
+    waiting, stepping = set(awaited), set(flows)
+    link.run_among(_AWAIT, [seq for job_id, seq, _, known, _ in found if job_id in waiting and not known])
+    link.run_among(_STEP, [seq for job_id, seq, _, _, known in found if job_id in stepping and not known])
+    return {job_id: state for job_id, _, state, _, _ in found}
+
+
+def lock_steps(link: Link, ids: Iterable[str]) -> None:
+    """Of jobs that are about to be ended: steps before their flows, as those do who end the steps."""
+    generations = [list(dict.fromkeys(ids))]
+    seen = set(generations[0])
+    while generations[-1]:
+        found = {job_id for (job_id,) in link.among(_STEP_IDS, generations[-1])} - seen
+        seen |= found
+        generations.append(sorted(found))
+    for generation in reversed(generations[1:]):
+        link.among(_AWAITED, generation)
+
+
+class Consequences:
+    """Of the ends of some jobs, within one transaction. ``told`` is who should hear of them."""
+
+    def __init__(self, link: Link, now: int) -> None:
+        self.told: set[Channel] = set()
+        self._link = link
+        self._now = now
+        self._ended: dict[str, State] = {}  # those that others wait for
+        self._flows: list[str] = []  # those that have steps
+
+    def ended(self, job: Ending, state: State) -> None:
+        """This job has ended, and is locked."""
+        self.told.add("ended")
+        if job.awaited:
+            self._ended[job.id] = state
+        if job.stepped:
+            self._flows.append(job.id)
+
+    def ask_to_end(self, living: Sequence[Living], reason: str) -> None:
+        """Jobs that run are flagged, the others are cancelled at once."""
+        running = [one.seq for one in living if one.state == "running"]
+        others = [one for one in living if one.state != "running"]
+        self._link.run_among(_FLAG, running, reason)
+        if running:
+            self.told.add("orders")
+        self._move([one.seq for one in others], "cancelled", reason)
+        waits.end(self._link, [one.seq for one in others if one.state == "blocked"])
+        for one in others:
+            self.ended(one, "cancelled")
+
+    def wait(self, waiting: Sequence[tuple[Waiter, After]], new: Mapping[str, int], flows: Iterable[str] = ()) -> None:
+        """Blocked jobs wait from now on, if there still is anything to wait for. ``new`` are jobs that
+        this transaction has made, with their ``seq``: those that come later count as ended long ago.
+        ``flows`` got new steps."""
+        ids = {job_id for _, after in waiting for job_id in after.jobs}
+        others = ids - new.keys()
+        known = tie(self._link, others, set(flows) - new.keys())
+        ended = {job_id: state for job_id in others if (state := known.get(job_id, "succeeded")) in FINAL}
+        fates = _Fates(self._now)
+        left = []
+        for waiter, after in waiting:
+            later: dict[str, State] = {one: "succeeded" for one in after.jobs if new.get(one, 0) > waiter.seq}
+            over = {**ended, **later} if later else ended
+            if fate := consequence(after, after.jobs, over):
+                state = fates.add(waiter, *fate)
+                if state in FINAL:
+                    ended[waiter.id] = state
+            else:
+                left.append((waiter.seq, replace(after, jobs=tuple(one for one in after.jobs if one not in over))))
+        waits.add(self._link, left)
+        self._meet(fates)
+
+    def draw(self) -> None:
+        """All that follows, and what follows from that."""
+        while self._ended or self._flows:
+            ended, self._ended, flows, self._flows = self._ended, {}, self._flows, []
+            self._release(ended)
+            self._end_steps(flows)
+
+    def _release(self, ended: Mapping[str, State]) -> None:
+        """What becomes of those that waited for the ended jobs."""
+        link = self._link
+        seqs = [seq for (seq,) in link.among(_WAITERS, ended)]
+        if not seqs:
+            return
+        blocked = {values[0]: Waiter(*values) for values in link.among(_BLOCKED, sorted(seqs))}
+        heard: dict[int, list[str]] = defaultdict(list)
+        rules: dict[int, After] = {}
+        for seq, awaited, failure, first in link.among(_WAITS, ended):  # read once more, now that they are locked
+            if seq in blocked:
+                heard[seq].append(awaited)
+                rules[seq] = After((), failure, bool(first))
+        link.run_among(_STRIKE, ended)
+        fates = _Fates(self._now)
+        for seq, awaited in heard.items():
+            if fate := consequence(rules[seq], [*awaited, _OTHERS], ended):
+                fates.add(blocked[seq], *fate)
+        settled = {waiter.seq for some in fates.of.values() for waiter in some}
+        waits.end(link, settled)
+        for seq, left in link.among(_LEFT, heard.keys() - settled):
+            if not left:
+                fates.add(blocked[seq], "ready", "")
+        self._meet(fates)
+
+    def _end_steps(self, flows: Sequence[str]) -> None:
+        steps: dict[str, list[Step]] = defaultdict(list)
+        for values in self._link.among(_STEPS, flows):
+            steps[values[-1]].append(Step(*values))
+        for flow, some in steps.items():
+            self.ask_to_end(some, f"its flow {flow} has ended")
+
+    def _meet(self, fates: _Fates) -> None:
+        for (state, reason), waiters in fates.of.items():
+            self._move([waiter.seq for waiter in waiters], state, reason)
+            if state not in FINAL:
+                self.told.add("ready")
+                continue
+            for waiter in waiters:
+                self.ended(waiter, state)
+
+    def _move(self, seqs: Iterable[int], state: State, reason: str) -> None:
+        self._link.run_among(_MOVE, seqs, state, self._now if state in FINAL else None, reason)
+
+
+_OTHERS = ""
+"""Stands for all that a job may wait for besides."""
+
+
+class _Fates:
+    """What becomes of blocked jobs; those of whom the same becomes together."""
+
+    def __init__(self, now: int) -> None:
+        self.of: dict[tuple[State, str], list[Waiter]] = defaultdict(list)
+        self._now = now
+
+    def add(self, waiter: Waiter, state: State, reason: str) -> State:
+        state = first_state(waiter, waiter.run_at, self._now) if state == "ready" else state
+        self.of[state, reason].append(waiter)
+        return state

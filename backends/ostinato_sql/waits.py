@@ -1,0 +1,56 @@
+"""Open waits: which blocked jobs wait for which others. They are rows, never a count, so that nothing can
+be counted twice or forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+from sqlalchemy import delete, exists, insert, literal_column, or_, select
+
+from ostinato.model import After
+from ostinato_sql.link import Link
+from ostinato_sql.statement import Keyed, Statement
+from ostinato_sql.tables import jobs, waits
+
+AWAITED = or_(
+    jobs.c.awaited != literal_column("0"),
+    exists(select(literal_column("1")).where(waits.c.awaited == jobs.c.id)),
+).label("awaited")
+"""Whether others may wait for a job. The flag alone would do, but for jobs that came from another
+store and wait for one that was posted here later."""
+
+_ADD = Statement(insert(waits), *waits.c.keys())
+_OF = Keyed(
+    lambda keys: (
+        select(waits.c.job, waits.c.awaited, waits.c.failure, waits.c.first)
+        .where(waits.c.job.in_(keys))
+        .order_by(waits.c.job, waits.c.place)
+    )
+)
+_END = Keyed(lambda keys: delete(waits).where(waits.c.job.in_(keys)))
+
+
+def add(link: Link, waiting: Iterable[tuple[int, After]]) -> None:
+    """The jobs (by ``seq``) wait for all that is named."""
+    rows = [
+        (awaited, seq, place, after.failure, int(after.first))
+        for seq, after in waiting
+        for place, awaited in enumerate(dict.fromkeys(after.jobs))
+    ]
+    link.run_many(_ADD, rows)
+
+
+def end(link: Link, seqs: Iterable[int]) -> None:
+    """The jobs wait for nothing any more."""
+    link.run_among(_END, seqs)
+
+
+def read(link: Link, seqs: Sequence[int]) -> dict[int, After]:
+    """What each of the jobs still waits for."""
+    awaited: dict[int, list[str]] = {}
+    rules: dict[int, After] = {}
+    for seq, job_id, failure, first in link.among(_OF, seqs):
+        awaited.setdefault(seq, []).append(job_id)
+        rules[seq] = After((), failure, bool(first))
+    return {seq: replace(rules[seq], jobs=tuple(ids)) for seq, ids in awaited.items()}
