@@ -143,6 +143,13 @@ def test_nothing_is_left_of_flows_that_are_forgotten(store: RedisStore, admin: R
     assert set(admin.scan_iter(f"{{{namespace}}}*", count=10_000)) == {f"{{{namespace}}}"}
 
 
+def test_who_waits_no_more_is_tied_to_nobody(store: RedisStore, admin: Redis, namespace: str) -> None:
+    store.post([job("a"), job("b", after=After(("a",)))])
+    assert admin.exists(f"{{{namespace}}}:tied:a", f"{{{namespace}}}:awaits:b") == 2
+    store.change(["b"], Ask(kind="cancel"))
+    assert admin.exists(f"{{{namespace}}}:tied:a", f"{{{namespace}}}:awaits:b") == 0
+
+
 def test_namespaces_do_not_meet(store: RedisStore, valkey: str, clock: FakeClock) -> None:
     other = make(f"{valkey}?namespace={new_namespace()}", clock)
     other.open()
