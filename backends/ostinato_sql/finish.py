@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 from sqlalchemy import bindparam, insert, literal_column, null, select, update
 
-from ostinato.model import FINAL, After, Channel, End, Fence, Job, Kind, State
+from ostinato.model import FINAL, After, Channel, End, Fence, Job, State
 from ostinato.rules import way_out
 from ostinato_sql.database import Database
 from ostinato_sql.dependence import Consequences, Waiter
@@ -31,7 +31,6 @@ class Held(Struct):
     state: str
     cancelling: int
     reason: str
-    kind: Kind
     stepped: bool
     awaited: bool
 
@@ -88,15 +87,15 @@ def finish(
         else:
             told.add("ready")
         if state == "blocked":
-            waiter = Waiter(row.seq, row.id, row.kind, end.run_at)
-            suspended.append((waiter, end.after or After(())))
+            suspended.append((Waiter(row.seq, row.id, "function", end.run_at), end.after or After(())))
         lanes.add(row.lane)
     link.run_many(_LEAVE, left)
     link.run_many(_RECORD, records)
     created = [posted.id for posted in insert_jobs(link, database, posts, now) if posted.created]
     if created:
         told.add("ready")
-    consequences.wait(suspended, dict.fromkeys(created, 0))
+    steps = {post.id for post in posts if post.flow is not None}  # known to be awaited as soon as they are there
+    consequences.wait(suspended, dict.fromkeys((one for one in created if one in steps), 0))
     consequences.draw()
     if lanes and "ready" not in told and _awaited(link, database, lanes):
         told.add("ready")

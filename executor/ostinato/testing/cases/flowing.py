@@ -75,6 +75,13 @@ class FlowingCases(Setting):
         assert suspend(store, flow, after=("a",))
         assert names(claim(store)) == ["f"]
 
+    def test_suspended_for_a_job_that_is_no_step_and_is_posted_with_it(self, store: Store) -> None:
+        store.post([job("f")])
+        suspend(store, claim_one(store), job("s", kind="signal"))
+        assert look(store, "f").after == After(("s",), "run")
+        store.change(["s"], ANSWER)
+        assert names(claim(store)) == ["f"]
+
     def test_steps_that_are_posted_again_are_left_alone(self, store: Store) -> None:
         store.post([job("f")])
         suspend(store, claim_one(store), step("a"))
