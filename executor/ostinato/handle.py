@@ -13,10 +13,11 @@ from msgspec import Struct
 from ostinato import answers, host, reader, story
 from ostinato.endings import Endings
 from ostinato.errors import JobNotFound, LogUnavailable, NotRunning, StoreUnavailable
-from ostinato.explain import Explanation, explain, look
+from ostinato.explain import Explanation, explain
 from ostinato.logs import log_name
 from ostinato.model import FINAL, Attempt, Event, Row
 from ostinato.reader import Place
+from ostinato.situation import look
 from ostinato.status import JobStatus, ended_error, job_status
 from ostinato.storage import Ask, JobQuery, LogStore, Store
 from ostinato.task import registry

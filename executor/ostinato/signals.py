@@ -16,3 +16,9 @@ def signal_job(name: str, key: str) -> Job:
     """The job that stands for this signal."""
     args = msgspec.json.encode({"name": name, "key": key}).decode()
     return Job(task=SIGNAL, kind="signal", id=derived_id("", f"{name}\0{key}"), args=args, tags=(f"signal:{name}",))
+
+
+def event_of(job: Job) -> tuple[str, str]:
+    """The name and the key that a signal's job stands for."""
+    told = msgspec.json.decode(job.args)
+    return told["name"], told["key"]
