@@ -119,11 +119,15 @@ class Ledger:
         """All of a waiting job but its id and its place in line."""
         record.lane.counts[record.state] -= 1
         record.job, record.lane, record.state = job, self.lane(job), first_state(job, job.run_at, now)
+        if job.after is not None:
+            record.state = "blocked"
         record.priority, record.run_at, record.expires_at = job.priority, job.run_at, job.expires_at
         record.lane.counts[record.state] += 1
         if record.expires_at is not None:
             heappush(self._expiries, (record.expires_at, job.id))
         self._line_up(record)
+        if job.after is not None:
+            self.wait_for(record, job.after, now)
 
     def holder(self, key: str, now: int) -> Record | None:
         """Who holds the unique key."""
@@ -199,6 +203,11 @@ class Ledger:
         for job_id in after.jobs:
             self.waiters[job_id][record.job.id] = None
         self._hear(record, ended, now)
+
+    def look_back(self, record: Record, now: int) -> None:
+        """What a loaded job waits for may have ended here."""
+        known = [one for job_id in record.awaits if (one := self.records.get(job_id)) is not None]
+        self._hear(record, {one.job.id: one.state for one in known if one.final}, now)
 
     def stop_waiting(self, record: Record) -> None:
         for job_id in record.awaits:
@@ -304,7 +313,10 @@ class Ledger:
         return self._first(self._starts, lambda record, time: record.state == "scheduled" and record.run_at == time)
 
     def _next_timeout(self) -> int | None:
-        return self._first(self._timeouts, lambda record, time: record.state == "waiting" and record.expires_at == time)
+        return self._first(
+            self._timeouts,
+            lambda record, time: record.state == "waiting" and not record.attempt and record.expires_at == time,
+        )
 
     def _first(self, heap: Due, applies: Callable[[Record, int], bool]) -> int | None:
         while heap:

@@ -83,6 +83,7 @@ class MemoryStore:
         record = Record(row.job, ledger.lane(row.job), row.state, row.posted_at)
         record.restore(row, stored.attempts)
         ledger.add(record, self.now())
+        ledger.look_back(record, self.now())
         return True
 
     def tick(self, schedule: str, due: int, jobs: Sequence[Job]) -> bool:

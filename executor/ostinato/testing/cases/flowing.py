@@ -156,6 +156,13 @@ class FlowingCases(Setting):
         assert changed.after == "ready"
         assert claim_one(store).attempt == 2
 
+    def test_parked_flow_is_beyond_its_expiry(self, store: Store, clock: FakeClock) -> None:
+        store.post([job("f", expires_at=clock.now + SECOND)])
+        finish(store, claim_one(store), "waiting")
+        clock.advance(2)
+        claimed = store.claim("e1", want())
+        assert (claimed.expired, claimed.next_at) == ([], None)
+
     # waiting
 
     @pytest.mark.parametrize("kind", ["approval", "signal", "timer"])
