@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, delete, literal_column, null, select, update
 from ostinato.model import FINAL, WAITING, Channel, State
 from ostinato.storage import Ask, Changed
 from ostinato_sql import unique
-from ostinato_sql.dependence import Consequences, lock_steps
+from ostinato_sql.dependence import Consequences, is_living, lock_steps
 from ostinato_sql.link import Link
 from ostinato_sql.rows import error_text
 from ostinato_sql.statement import Keyed
@@ -48,7 +48,7 @@ _KNOWN = Keyed(
         .with_for_update()
     )
 )
-_LIVING = Keyed(lambda keys: select(jobs.c.id).where(jobs.c.id.in_(keys), jobs.c.ended_at.is_(None)))
+_LIVING = Keyed(lambda keys: select(jobs.c.id).where(jobs.c.id.in_(keys), is_living))
 _ANSWER = Keyed(
     lambda keys: (
         update(jobs)

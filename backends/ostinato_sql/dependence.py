@@ -18,14 +18,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
-from sqlalchemy import bindparam, delete, literal_column, select, update
+from sqlalchemy import bindparam, delete, func, literal_column, select, update
 
 from ostinato.model import FINAL, After, Channel, Kind, State
 from ostinato.rules import consequence, first_state
 from ostinato_sql import waits
 from ostinato_sql.link import Link
 from ostinato_sql.statement import Keyed, at_most
-from ostinato_sql.tables import in_state, jobs
+from ostinato_sql.tables import jobs
 from ostinato_sql.tables import waits as waits_table
 from ostinato_sql.waits import AWAITED
 
@@ -37,8 +37,8 @@ class Waiter(NamedTuple):
     id: str
     kind: Kind
     run_at: int
-    awaited: bool = True
-    stepped: bool = True
+    awaited: bool
+    stepped: bool
 
 
 class Ending(Protocol):
@@ -72,10 +72,15 @@ class Step(NamedTuple):
     flow: str
 
 
-_AWAITED = Keyed(
+# In words that no index has: MariaDB would read, and lock, all jobs of which that is true.
+_is_blocked = func.lower(jobs.c.state) == literal_column("'blocked'")
+is_living = func.coalesce(jobs.c.ended_at, literal_column("-1")) == literal_column("-1")
+_SEQS = Keyed(lambda keys: select(jobs.c.seq).where(jobs.c.id.in_(keys)))
+# By ``seq``, since MariaDB locks in the order of the index that it reads.
+_LOCK = Keyed(
     lambda keys: (
         select(jobs.c.id, jobs.c.seq, jobs.c.state, jobs.c.awaited, jobs.c.stepped)
-        .where(jobs.c.id.in_(keys))
+        .where(jobs.c.seq.in_(keys))
         .order_by(jobs.c.seq)
         .with_for_update()
     )
@@ -86,7 +91,7 @@ _WAITERS = Keyed(lambda keys: select(waits_table.c.job).where(waits_table.c.awai
 _BLOCKED = Keyed(
     lambda keys: (
         select(jobs.c.seq, jobs.c.id, jobs.c.kind, jobs.c.run_at, AWAITED, jobs.c.stepped)
-        .where(jobs.c.seq.in_(keys), in_state("blocked"))
+        .where(jobs.c.seq.in_(keys), _is_blocked)
         .order_by(jobs.c.seq)
         .with_for_update()
     )
@@ -101,16 +106,15 @@ _WAITS = Keyed(
 _STRIKE = Keyed(lambda keys: delete(waits_table).where(waits_table.c.awaited.in_(keys)))
 _left = at_most(1, select(literal_column("1")).where(waits_table.c.job == jobs.c.seq)).correlate(jobs)
 _LEFT = Keyed(lambda keys: select(jobs.c.seq, _left.scalar_subquery()).where(jobs.c.seq.in_(keys)))
-_living_steps = jobs.c.ended_at.is_(None)
+_STEPS_OF = Keyed(lambda keys: select(jobs.c.id, jobs.c.seq).where(jobs.c.flow.in_(keys), is_living))
 _STEPS = Keyed(
     lambda keys: (
         select(jobs.c.seq, jobs.c.id, jobs.c.state, AWAITED, jobs.c.stepped, jobs.c.flow)
-        .where(jobs.c.flow.in_(keys), _living_steps)
+        .where(jobs.c.seq.in_(keys), is_living)
         .order_by(jobs.c.seq)
         .with_for_update()
     )
 )
-_STEP_IDS = Keyed(lambda keys: select(jobs.c.id).where(jobs.c.flow.in_(keys), _living_steps))
 _MOVE = Keyed(
     lambda keys: (
         update(jobs)
@@ -134,7 +138,8 @@ _FLAG = Keyed(
 def tie(link: Link, awaited: Iterable[str], flows: Iterable[str]) -> dict[str, State]:
     """From now on somebody waits for these jobs, or they are flows with steps. Those that are known, locked,
     and their states."""
-    found = link.among(_AWAITED, sorted({*awaited, *flows}))
+    seqs = [seq for (seq,) in link.among(_SEQS, sorted({*awaited, *flows}))]
+    found = link.among(_LOCK, sorted(seqs))
     waiting, stepping = set(awaited), set(flows)
     link.run_among(_AWAIT, [seq for job_id, seq, _, known, _ in found if job_id in waiting and not known])
     link.run_among(_STEP, [seq for job_id, seq, _, _, known in found if job_id in stepping and not known])
@@ -143,14 +148,15 @@ def tie(link: Link, awaited: Iterable[str], flows: Iterable[str]) -> dict[str, S
 
 def lock_steps(link: Link, ids: Iterable[str]) -> None:
     """Of jobs that are about to be ended: steps before their flows, as those do who end the steps."""
-    generations = [list(dict.fromkeys(ids))]
-    seen = set(generations[0])
-    while generations[-1]:
-        found = {job_id for (job_id,) in link.among(_STEP_IDS, generations[-1])} - seen
-        seen |= found
-        generations.append(sorted(found))
-    for generation in reversed(generations[1:]):
-        link.among(_AWAITED, generation)
+    flows = seen = set(ids)
+    generations = []
+    while flows:
+        found: dict[str, int] = dict(link.among(_STEPS_OF, sorted(flows)))
+        generations.append(sorted(found.values()))
+        flows = found.keys() - seen
+        seen = seen | flows
+    for generation in reversed(generations):
+        link.among(_LOCK, generation)
 
 
 class Consequences:
@@ -239,7 +245,8 @@ class Consequences:
 
     def _end_steps(self, flows: Sequence[str]) -> None:
         steps: dict[str, list[Step]] = defaultdict(list)
-        for values in self._link.among(_STEPS, flows):
+        seqs = sorted(seq for _, seq in self._link.among(_STEPS_OF, flows))
+        for values in self._link.among(_STEPS, seqs):
             steps[values[-1]].append(Step(*values))
         for flow, some in steps.items():
             self.ask_to_end(some, f"its flow {flow} has ended")

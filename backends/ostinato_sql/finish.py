@@ -81,13 +81,14 @@ def finish(
         records.append(attempt_values(row.seq, row.token, end.attempt))
         if state == end.state:
             posts += end.posts
+        row.stepped = row.stepped or any(post.flow == row.id for post in end.posts)
         if state in FINAL:
-            row.stepped = row.stepped or any(post.flow == row.id for post in end.posts)
             consequences.ended(row, state)
         else:
             told.add("ready")
         if state == "blocked":
-            suspended.append((Waiter(row.seq, row.id, "function", end.run_at), end.after or After(())))
+            waiter = Waiter(row.seq, row.id, "function", end.run_at, row.awaited, row.stepped)
+            suspended.append((waiter, end.after or After(())))
         lanes.add(row.lane)
     link.run_many(_LEAVE, left)
     link.run_many(_RECORD, records)

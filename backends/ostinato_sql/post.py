@@ -91,7 +91,9 @@ def _depend(link: Link, made: Sequence[tuple[int, str, Job]], now: int) -> None:
     """What the new jobs (with their ``seq`` and id) come after, and the flows that they are steps of, hear of
     them."""
     waiting = [
-        (Waiter(seq, job_id, job.kind, job.run_at), job.after) for seq, job_id, job in made if job.after is not None
+        (Waiter(seq, job_id, job.kind, job.run_at, awaited=True, stepped=False), job.after)
+        for seq, job_id, job in made
+        if job.after is not None
     ]
     flows = {job.flow for _, _, job in made if job.flow is not None}
     if waiting or flows:
