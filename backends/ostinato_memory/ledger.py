@@ -209,6 +209,13 @@ class Ledger:
         known = [one for job_id in record.awaits if (one := self.records.get(job_id)) is not None]
         self._hear(record, {one.job.id: one.state for one in known if one.final}, now)
 
+    def lift_expiry(self, record: Record) -> None:
+        """Of a job that is run again; a time that has a default for its end runs on."""
+        if record.job.default is None:
+            record.expires_at = None
+        elif record.expires_at is not None:
+            heappush(self._expiries, (record.expires_at, record.job.id))
+
     def stop_waiting(self, record: Record) -> None:
         for job_id in record.awaits:
             self._left(self.waiters, job_id, record.job.id)

@@ -282,7 +282,8 @@ class MemoryStore:
             self._ledger.holders[unique.key] = record
         record.charged = record.deaths = record.run_at = 0
         record.priority = record.job.priority
-        record.expires_at = record.result = record.error = None
+        record.result = record.error = None
+        self._ledger.lift_expiry(record)
         record.reason = ask.reason
         self._ledger.enter(record, first_state(record.job, 0, self.now()), self.now())
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from sqlalchemy import bindparam, delete, literal_column, null, select, update
+from sqlalchemy import bindparam, case, delete, literal_column, null, select, update
 
 from ostinato.model import FINAL, WAITING, Channel, State
 from ostinato.storage import Ask, Changed
@@ -75,7 +75,8 @@ _RERUN = Keyed(
             (jobs.c.state, bindparam("new")),
             (jobs.c.priority, jobs.c.asked_priority),
             (jobs.c.run_at, literal_column("0")),
-            (jobs.c.expires_at, null()),  # who asks for an expired job wants it in spite of its expiry
+            # who asks for an expired job wants it in spite of its expiry; a time with a default for its end runs on
+            (jobs.c.expires_at, case((jobs.c.fallback.is_(None), null()), else_=jobs.c.expires_at)),
             (jobs.c.charged, literal_column("0")),
             (jobs.c.deaths, literal_column("0")),
             (jobs.c.ended_at, null()),

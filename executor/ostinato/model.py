@@ -34,6 +34,8 @@ DUE = "ostinato.event"
 """The task of all jobs that only notify: known to executors that listen for them."""
 APPROVAL, SIGNAL, TIMER = "ostinato.approval", "ostinato.signal", "ostinato.timer"
 """The tasks of jobs that nobody runs."""
+SURVIVED = "survived#"
+"""Begins the names of a flow's records of steps that did not succeed, and which it went on after all."""
 
 Channel = Literal["ready", "ended", "orders"]
 

@@ -17,6 +17,7 @@ from collections.abc import Coroutine, Generator, Iterable, Sequence
 from inspect import iscoroutine
 from typing import Any
 
+from msgspec.json import decode, encode
 from msgspec.structs import replace
 
 from ostinato import clock
@@ -25,7 +26,7 @@ from ostinato.current import CurrentJob
 from ostinato.errors import ConfigError, FlowChanged, FlowError, PostError
 from ostinato.flow import Approval, Begin, First, Gather, Run, Signal, Sleep, Wait
 from ostinato.ids import derived_id
-from ostinato.model import TIMER, After, Job, Outcome, Step
+from ostinato.model import SURVIVED, TIMER, After, Job, Outcome, Step
 from ostinato.options import Placement, rising
 from ostinato.pending import All, Child, Event, FirstOf, Pending, Ready, Settled, Sub
 from ostinato.signals import signal_job
@@ -63,6 +64,10 @@ def run(job: CurrentJob, routine: Routine) -> Any:
         replay.close()
 
 
+class Unforeseen(BaseException):
+    """Raised in the code of a flow that is only checked, where it goes further than its record."""
+
+
 class Replay:
     """One pass over the code of a flow."""
 
@@ -80,6 +85,8 @@ class Replay:
         for step in self._told(None) if self.job.attempt > 1 else ():
             self.known[step.name] = step
         for key in (*self.known, *self.job.recorded):
+            if key.startswith(SURVIVED):
+                continue
             self._unseen.setdefault(_path(key), {})[key] = None
 
     def _told(self, ids: Sequence[str] | None) -> Iterable[Step]:
@@ -109,6 +116,7 @@ class Replay:
     def suspend(self) -> Outcome:
         for branch in self._branches:
             branch.check()
+        self._survive()
         waits = [branch.pending for branch in self._branches if branch.settled is None and branch.pending is not None]
         waits = [one for one in waits if one.open()]
         ids = list(dict.fromkeys(job_id for one in waits for job_id in one.open()))
@@ -119,6 +127,16 @@ class Replay:
             posts=tuple(self.posts.values()),
             after=After(tuple(ids), "run", first),
         )
+
+    def _survive(self) -> None:
+        """Record which steps did not succeed and the flow goes on all the same: they are not run again with it."""
+        told = {
+            job_id for key, text in self.job.recorded.items() if key.startswith(SURVIVED) for job_id in decode(text)
+        }
+        lost = dict.fromkeys(job_id for branch in self._branches if not branch.failed for job_id in branch.lost)
+        new = [job_id for job_id in lost if job_id not in told]
+        if new:
+            self.job.record(f"{SURVIVED}{self.job.attempt}", encode(new).decode())
 
     def names_of(self, ids: Sequence[str]) -> str:
         names = {step.id: key for key, step in self.known.items()}
@@ -140,6 +158,8 @@ class Branch:
         self.routine = routine
         self.pending: Pending | None = None
         self.settled: Settled | None = None
+        self.lost: list[str] = []
+        """The steps without whose success it has gone on."""
         self._unseen = unseen
         self._counts: Counter[str] = Counter()
         self._names: set[str] = set()
@@ -155,6 +175,8 @@ class Branch:
             if came is None:
                 break
             moved = True
+            if self.pending is not None:
+                self.lost += self.pending.lost()
             self._resume(came)
         return moved
 
@@ -167,8 +189,15 @@ class Branch:
             self.settled = Settled(stop.value)
         except FlowError as error:
             self.replay.fault = error
+        except Unforeseen:
+            self.pending = Sub(lambda: None, list)
         except Exception as error:
             self.settled = Settled(error=error)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended with an error, which is told to the branch that waits for it."""
+        return self.settled is not None and self.settled.error is not None
 
     # keys
 
@@ -238,7 +267,7 @@ class Branch:
             return All([self.begin(one) for one in item])
         if iscoroutine(item):
             made = self.replay.branch(f"{self.path.rstrip('/')}{'.' if self.path else ''}{self._number()}/", item)
-            return Sub(lambda: made.settled)
+            return Sub(lambda: made.settled, lambda: made.lost if made.failed else [])
         if isinstance(item, Wait):
             return self._begin(item)
         raise FlowError(

@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from ostinato.cli.opening import find_job, opened, store_options
-from ostinato.cli.questions import asked
+from ostinato.cli.remarks import asked
 from ostinato.cli.terminal import coloured, console, local, plain, print_json, print_table, seconds, shortened, size
 from ostinato.handle import JobHandle
 from ostinato.status import AttemptStatus, JobStatus

@@ -232,6 +232,21 @@ class FlowingCases(Setting):
         row = look(store, "t")
         assert (row.state, row.result, row.ended_at) == ("succeeded", "null", clock.now)
 
+    def test_its_time_runs_on_when_it_is_run_again(self, store: Store, clock: FakeClock) -> None:
+        """Where a default answers when it is over; who asks a person again asks without limit."""
+        at = clock.now + SECOND
+        store.post([job("t", kind="timer", expires_at=at, default="7"), job("w", kind="approval", expires_at=at)])
+        store.change(["t", "w"], Ask(kind="cancel"))
+        store.change(["t", "w"], Ask(kind="rerun"))
+        assert [look(store, job_id).expires_at for job_id in "tw"] == [at, None]
+        assert store.claim("e1", want()).next_at == at
+        clock.advance(1)
+        store.claim("e1", want())
+        assert [(look(store, job_id).state, look(store, job_id).result) for job_id in "tw"] == [
+            ("succeeded", "7"),
+            ("waiting", None),
+        ]
+
     def test_next_at_forgets_what_was_answered(self, store: Store, clock: FakeClock) -> None:
         store.post([job("w", kind="signal", expires_at=clock.now + SECOND)])
         store.change(["w"], ANSWER)
