@@ -58,8 +58,8 @@ lanes = Table(
 
 # ``priority``, ``run_at`` and ``expires_at`` are the ones in force; those that were asked for are
 # kept beside them. ``position`` is the order among equals: ``seq``, or ``-seq`` for a job at the front.
-# ``tied`` says that its end may matter to other jobs (they wait for it, or are its steps), ``stepped`` that
-# there are records of steps: where they are 0, which is almost always, nobody looks further.
+# ``awaited``: others may wait for it; ``stepped``: there may be steps of it, or records of such. Where they
+# are 0, which is almost always, nobody looks for any.
 jobs = Table(
     "ostinato_jobs",
     metadata,
@@ -102,7 +102,7 @@ jobs = Table(
     Column("flow", Name),
     Column("step", Long),
     Column("fallback", Long),
-    _count("tied"),
+    _count("awaited"),
     _count("stepped"),
 )
 

@@ -59,6 +59,7 @@ def run(job: CurrentJob, routine: Routine) -> Any:
         if main.settled.error is not None:
             raise main.settled.error
         main.check()
+        replay.check_branches()
         return main.settled.value
     finally:
         replay.close()
@@ -116,6 +117,7 @@ class Replay:
     def suspend(self) -> Outcome:
         for branch in self._branches:
             branch.check()
+        self.check_branches()
         self._survive()
         waits = [branch.pending for branch in self._branches if branch.settled is None and branch.pending is not None]
         waits = [one for one in waits if one.open()]
@@ -137,6 +139,22 @@ class Replay:
         new = [job_id for job_id in lost if job_id not in told]
         if new:
             self.job.record(f"{SURVIVED}{self.job.attempt}", encode(new).decode())
+
+    def check_branches(self) -> None:
+        """Raises FlowChanged if the flow has gathered coroutines before, and now does so no more. Of branches of
+        branches that is not known: they may not have come so far."""
+        begun = {branch.path for branch in self._branches}
+        for path, keys in self._unseen.items():
+            if keys and path not in begun and "." not in path:
+                raise self.changed(f"it gathers no coroutine number {path[:-1]}", next(iter(keys)))
+
+    def changed(self, found: str, expected: str) -> FlowChanged:
+        job = self.job
+        return FlowChanged(
+            f"Flow {job.id} ({job.task}) no longer fits its record: {found}, but step {expected!r} is expected, which "
+            f"it met before. It is parked. Bring back the code that makes this step, or guard the change with "
+            f'flow.versioned("..."), then: ostinato rerun {job.id}'
+        )
 
     def names_of(self, ids: Sequence[str]) -> str:
         names = {step.id: key for key, step in self.known.items()}
@@ -239,13 +257,7 @@ class Branch:
             raise self._changed(f"it waits for {self.replay.names_of(self.pending.open())}")
 
     def _changed(self, found: str) -> FlowChanged:
-        expected = next(iter(self._unseen))
-        job = self.replay.job
-        return FlowChanged(
-            f"Flow {job.id} ({job.task}) no longer fits its record: {found}, but step {expected!r} is expected, which "
-            f"it met before. It is parked. Bring back the code that makes this step, or guard the change with "
-            f'flow.versioned("..."), then: ostinato rerun {job.id}'
-        )
+        return self.replay.changed(found, next(iter(self._unseen)))
 
     def versioned(self, name: str) -> bool:
         """See `ostinato.flow.versioned`."""

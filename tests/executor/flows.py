@@ -199,6 +199,28 @@ async def flow_of_mendable(path: str, ledger: str) -> Any:
     return await flow.gather(mendable.job(path, ledger), flow.sleep(0.5))
 
 
+async def _opened(path: str, ledger: str) -> Any:
+    return await once_mended.job(path, ledger)
+
+
+async def _two_sleeps() -> Any:
+    return [await flow.sleep(0.2), await flow.sleep(0.2)]
+
+
+@task(flow=True)
+async def mendable_beside_others(path: str, ledger: str) -> Any:
+    return await flow.gather(_opened(path, ledger), _two_sleeps())
+
+
+@task(runner="thread", flow=True)
+async def gathering() -> Any:
+    if CODE == "alone":
+        await _chain(1, 1)
+    elif CODE != "short":
+        await flow.gather(_chain(1, 1), _chain(1, 1))
+    return None if CODE == "short" else await flow.event("go")
+
+
 @task(flow=True)
 async def with_fallback(path: str, ledger: str) -> Any:
     """Goes another way without the file, and comes to its end only with it."""

@@ -14,7 +14,6 @@ from ostinato.plugins import open_test_store
 from ostinato.signals import signal_job
 from ostinato.situation import LOOK, Situation, look
 from ostinato.storage import JobQuery, Rate, TellsPaces
-from ostinato.testing.clock import FakeClock
 from ostinato.testing.samples import bring_to, claim, claim_one, finish, info, job
 from ostinato.testing.samples import look as row_of
 
@@ -259,11 +258,6 @@ def test_all_reasons_at_once():
 
 
 # on stores
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
 
 
 @pytest.fixture(params=EMPTY)

@@ -291,6 +291,20 @@ def test_changed_code_parks_the_flow_and_says_where(executor, code, name, found)
     assert handle.result(WAIT) == [2, "on"]
 
 
+@pytest.mark.parametrize("name", ["alone", "short"])
+def test_coroutines_that_are_gathered_no_more_park_the_flow(executor, code, name):
+    handle = executor.post(flows.gathering.job())
+    wait_until(lambda: handle.status().attempt >= 2)
+    until_blocked(handle)
+    code(name)
+    executor.signal("go", payload="on")
+    wait_until(lambda: handle.status().state == "waiting")
+    assert "gathers no coroutine number 1, but step '1/flows.double#1' is expected" in handle.status().reason
+    code("old")
+    assert handle.rerun()
+    assert handle.result(WAIT) == "on"
+
+
 def test_a_guarded_change_is_for_new_flows_only(executor, code):
     old = executor.post(flows.changing.job())
     wait_until(lambda: old.status().attempt >= 2)
