@@ -203,13 +203,9 @@ async def _opened(path: str, ledger: str) -> Any:
     return await once_mended.job(path, ledger)
 
 
-async def _two_sleeps() -> Any:
-    return [await flow.sleep(0.2), await flow.sleep(0.2)]
-
-
 @task(flow=True)
 async def mendable_beside_others(path: str, ledger: str) -> Any:
-    return await flow.gather(_opened(path, ledger), _two_sleeps())
+    return await flow.gather(_opened(path, ledger), flow.event("go"))
 
 
 @task(runner="thread", flow=True)

@@ -47,11 +47,13 @@ def test_in_flows_of_flows_and_what_was_cancelled_with_them_too(executor, tmp_pa
 def test_in_a_coroutine_whose_error_was_not_told_before_all_had_ended(executor, tmp_path, ledger):
     missing = tmp_path / "missing"
     handle = executor.post(flows.mendable_beside_others.job(str(missing), str(ledger)), runner="thread")
+    wait_until(lambda: (handle.status().attempt, handle.status().state) == (2, "blocked"))
+    executor.signal("go", payload="on")
     with pytest.raises(JobFailed, match="FileNotFoundError"):
         handle.result(WAIT)
     missing.write_text("here")
     assert handle.rerun()
-    assert handle.result(WAIT) == ["here", [None, None]]
+    assert handle.result(WAIT) == ["here", "on"]
 
 
 def test_a_flow_that_was_cancelled_sleeps_on(executor):
