@@ -330,7 +330,8 @@ def _rerun(shelf: Shelf, book: Book, ask: Ask, now: int) -> None:
         if shelf.holder(job.unique.key, now) not in (None, book):
             return
         shelf.holders[job.unique.key] = job.id
-    fresh = {"charged": 0, "deaths": 0, "run_at": 0, "expires_at": None, "result": None, "error": None}
+    expires_at = None if job.default is None else book.row.expires_at
+    fresh = {"charged": 0, "deaths": 0, "run_at": 0, "expires_at": expires_at, "result": None, "error": None}
     shelf.enter(book, first_state(job, 0, now), now, priority=job.priority, reason=ask.reason, **fresh)
 
 
