@@ -31,8 +31,9 @@ from ostinato.storage import (
 )
 from ostinato_redis.address import Address
 from ostinato_redis.health import Health
+from ostinato_redis.items import Batch
 from ostinato_redis.rows import (
-    Batch,
+    ask_words,
     decode,
     encode,
     entry_words,
@@ -240,7 +241,7 @@ class RedisStore:
     def note(self, notes: Sequence[Note]) -> list[bool]:
         if not notes:
             return []
-        told = [(note.job_id, note.token, note.attempt, note.key, note.value) for note in notes]
+        told = [(note.job_id, note.token, note.attempt, note.key, note.value, note.name) for note in notes]
         answers: list[bool] = self._run("note", told, lasting=True)
         return answers
 
@@ -263,8 +264,7 @@ class RedisStore:
     def change(self, ids: Sequence[str], ask: Ask) -> list[Changed]:
         if not ids:
             return []
-        told = {"ids": list(ids), "kind": ask.kind, "reason": ask.reason}
-        answers = self._run("change", told, lasting=True)
+        answers = self._run("change", {"ids": list(ids), **ask_words(ask)}, lasting=True)
         return [
             Changed(job_id, before or None, after or None) for job_id, (before, after) in zip(ids, answers, strict=True)
         ]
@@ -281,6 +281,7 @@ class RedisStore:
         optional = {
             "ids": None if query.ids is None else list(dict.fromkeys(query.ids)),
             "tag": query.tag,
+            "flow": query.flow,
             "owner": query.executor_id,
             "ended_before": query.ended_before,
             "after": None if query.cursor is None else int(query.cursor),

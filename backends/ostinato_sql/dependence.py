@@ -177,6 +177,11 @@ class Consequences:
         if job.stepped:
             self._flows.append(job.id)
 
+    def look_back(self, ended: Mapping[str, State]) -> None:
+        """Others have begun to wait for jobs that have ended before."""
+        self._ended.update(ended)
+        self.draw()
+
     def ask_to_end(self, living: Sequence[Living], reason: str) -> None:
         """Jobs that run are flagged, the others are cancelled at once."""
         running = [one.seq for one in living if one.state == "running"]

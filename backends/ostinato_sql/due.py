@@ -28,6 +28,7 @@ from ostinato_sql.link import Link, Values
 from ostinato_sql.rows import SEQ, STATE, WHOLE, to_rows
 from ostinato_sql.statement import Keyed, Statement, at_most
 from ostinato_sql.tables import is_ready, is_scheduled, jobs, may_expire, may_lapse, may_rise
+from ostinato_sql.terms import stamp_now
 from ostinato_sql.waits import AWAITED
 
 PORTION = 2000
@@ -45,15 +46,16 @@ _AHEAD = Statement(
         _first(dialect.rising, and_(may_rise, dialect.rising.is_not(None))),
         _first(jobs.c.expires_at, may_expire),
         _first(dialect.lapsing, and_(may_lapse, dialect.lapsing.is_not(None))),
+        stamp_now,
     )
 )
 
 
 class Ahead:
-    """When the next of each kind comes, at the cost of five looks at an index."""
+    """When the next of each kind comes, at the cost of five looks at an index; and the ``stamp`` of the terms."""
 
     def __init__(self, link: Link) -> None:
-        ((ready, run_at, promote_at, expires_at, lapses_at),) = link.all(_AHEAD)
+        ((ready, run_at, promote_at, expires_at, lapses_at, self.stamp),) = link.all(_AHEAD)
         self.ready = ready is not None
         self.next_at: int | None = sooner(run_at, lapses_at)
         """When there is something to claim, or a job that somebody waits for has waited long enough."""
@@ -121,10 +123,12 @@ class Expiring(NamedTuple):
 
 
 class Brought(NamedTuple):
-    """What time has brought: ``more`` of it is left, for another transaction; ``told`` should hear of it."""
+    """What time has brought, if ``any``: ``more`` of it is left, for another transaction; ``told`` should
+    hear of it."""
 
     ahead: Ahead
     expired: list[Row]
+    any: bool
     more: bool
     told: set[Channel]
 
@@ -133,7 +137,7 @@ def apply(link: Link, database: Database, now: int) -> Brought:
     """Apply what is due, at most a portion of each kind."""
     ahead = Ahead(link)
     if not ahead.due(now):
-        return Brought(ahead, [], False, set())
+        return Brought(ahead, [], any=False, more=False, told=set())
     consequences = Consequences(link, now)
     expired = _expire(link, consequences, now)
     most = len(expired)
@@ -142,7 +146,7 @@ def apply(link: Link, database: Database, now: int) -> Brought:
         link.run_among(change, seqs)
         most = max(most, len(seqs))
     unstarted = to_rows(link, database.lanes, [values for values in expired if values[STATE] == "expired"])
-    return Brought(Ahead(link), unstarted, most == PORTION, consequences.told)
+    return Brought(Ahead(link), unstarted, any=True, more=most == PORTION, told=consequences.told)
 
 
 def _expire(link: Link, consequences: Consequences, now: int) -> list[Values]:

@@ -8,8 +8,7 @@ from msgspec import Struct
 from sqlalchemy import bindparam, insert, literal_column, null, select, update
 
 from ostinato.model import FINAL, After, Channel, End, Fence, Job, State
-from ostinato.rules import units_of, way_out
-from ostinato_sql import capacity
+from ostinato.rules import way_out
 from ostinato_sql.database import Database
 from ostinato_sql.dependence import Consequences, Waiter
 from ostinato_sql.lane import read_lanes
@@ -18,6 +17,7 @@ from ostinato_sql.post import insert_jobs
 from ostinato_sql.rows import attempt_values, error_text
 from ostinato_sql.statement import Keyed, Statement
 from ostinato_sql.tables import attempts, is_running, jobs
+from ostinato_sql.terms import read_stamp
 from ostinato_sql.waits import AWAITED
 
 
@@ -95,7 +95,8 @@ def finish(
     created = [posted.id for posted in insert_jobs(link, database, posts, now) if posted.created]
     if created:
         told.add("ready")
-    consequences.wait(suspended, dict.fromkeys(created, 0))
+    steps = {post.id for post in posts if post.flow is not None}  # known to be awaited as soon as they are there
+    consequences.wait(suspended, dict.fromkeys((one for one in created if one in steps), 0))
     consequences.draw()
     if lanes and "ready" not in told and _awaited(link, database, lanes):
         told.add("ready")
@@ -112,10 +113,8 @@ def _left(row: Held, end: End, state: State, reason: str, now: int) -> tuple[obj
 
 def _awaited(link: Link, database: Database, lanes: set[int]) -> bool:
     """Whether a job of one of the lanes, now gone, gave back something that others may wait for."""
-    limited = capacity.read(link)[0].keys()
-    return bool(limited) and any(
-        limited & units_of(lane).keys() for lane in read_lanes(link, database.lanes, lanes).values()
-    )
+    left = list(read_lanes(link, database.lanes, lanes).values())
+    return any(one.holds for one in database.terms.of(link, read_stamp(link), left).values())
 
 
 def _applied_before(link: Link, seqs: Sequence[int]) -> set[tuple[int, int]]:

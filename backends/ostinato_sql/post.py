@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Sequence
 from msgspec.structs import replace
 from sqlalchemy import bindparam, delete, insert, select, update
 
-from ostinato.model import Job
+from ostinato.model import FINAL, Job
 from ostinato.storage import Posted, Record
 from ostinato_sql import unique, waits
 from ostinato_sql.database import Database
@@ -173,8 +173,10 @@ def load(link: Link, database: Database, records: Sequence[Record], now: int) ->
     waits.add(link, waiting)
     flows = {record.row.job.flow for record, _ in loaded if record.row.job.flow is not None}
     awaited = {job_id for _, after in waiting for job_id in after.jobs}
-    if tie(link, awaited, flows).keys() < awaited:
+    known = tie(link, awaited, flows)
+    if known.keys() < awaited:
         waits.expect_strays(link)
+    Consequences(link, now).look_back({one: state for one, state in known.items() if one in awaited and state in FINAL})
     unique.load(link, [(record.row.job.unique, seq) for record, seq in loaded if record.row.job.unique], now)
     return answers
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ostinato import pino
+from ostinato import pino, replay
 from ostinato.codec import clean, describe, encode_result
 from ostinato.current import CurrentJob
-from ostinato.errors import Interrupted
+from ostinato.errors import FlowError, Interrupted
 from ostinato.model import Error, Outcome
 from ostinato.sink import Sink
 from ostinato.task import Task
@@ -15,7 +15,7 @@ from ostinato.verdicts import Cancel, Retry, Snooze
 from ostinato.wire import Order
 
 CANCELLED_CODE = 100
-OUR_FRAMES = 1
+OUR_FRAMES, FLOW_FRAMES = 1, 3
 
 
 def run(task: Task[..., Any], order: Order, job: CurrentJob) -> Outcome:
@@ -26,7 +26,9 @@ def run(task: Task[..., Any], order: Order, job: CurrentJob) -> Outcome:
         return unreadable(error)
     try:
         value = task.function(*args, **kwargs)
-        if task.is_async:
+        if task.is_flow:
+            value = replay.run(job, value)
+        elif task.is_async:
             import asyncio  # large: only the processes of coroutines pay for it
 
             value = asyncio.run(value)
@@ -47,7 +49,11 @@ def succeeded(value: Any, order: Order, job: CurrentJob) -> Outcome:
 
 def ended_by(error: BaseException, task: Task[..., Any] | None = None) -> Outcome:
     """The outcome of an attempt whose function raised."""
+    if isinstance(error, replay.Suspended):
+        return error.outcome
     reason = summary(error)
+    if isinstance(error, FlowError):
+        return Outcome(kind="parked", reason=clean(str(error), 1000), error=describe(error, OUR_FRAMES))
     if isinstance(error, Retry):
         return Outcome(kind="retry", reason=reason, delay=error.delay, error=describe(error, OUR_FRAMES))
     if isinstance(error, Snooze):
@@ -56,7 +62,7 @@ def ended_by(error: BaseException, task: Task[..., Any] | None = None) -> Outcom
         return Outcome(kind="cancelled", reason=reason)
     if isinstance(error, SystemExit):
         return exited(error.code)
-    described = describe(error, OUR_FRAMES)
+    described = describe(error, FLOW_FRAMES if task is not None and task.is_flow else OUR_FRAMES)
     if isinstance(error, Interrupted):
         return Outcome(kind="interrupted", reason=reason, error=described)
     if isinstance(error, MemoryError):

@@ -19,9 +19,9 @@ import msgspec
 
 from ostinato import attempt, capture, clock, current, limits, loading, wire
 from ostinato.errors import AlreadyPosted, Interrupted, StoreUnavailable
-from ostinato.model import Job, Outcome, Program
+from ostinato.model import Job, Outcome, Program, Step
 from ostinato.sink import PROCESS
-from ostinato.wire import Done, Order, Posting, Said
+from ostinato.wire import Asking, Done, Order, Posting, Recording, Said
 
 
 def serve(sock: socket.socket, reuse: bool) -> NoReturn:
@@ -112,16 +112,31 @@ class Line:
         self._sock.sendall(wire.frame(Said(key, value)))
 
     def post(self, jobs: Sequence[Job]) -> list[str]:
-        self._sock.sendall(wire.frame(Posting(list(jobs))))
-        data = wire.receive(self._sock)
-        if data is None:
-            raise StoreUnavailable("The executor is gone, so nothing was posted.")
-        answer = wire.decode_answer(data)
+        answer = wire.decode_answer(self._ask(Posting(list(jobs)), "nothing was posted"))
         if answer.taken is not None:
             raise AlreadyPosted(*answer.taken)
         if answer.refused:
             raise StoreUnavailable(answer.refused)
         return answer.ids
+
+    def record(self, name: str, value: str) -> None:
+        answer = wire.decode_answer(self._ask(Recording(name, value), f"step {name!r} is not recorded"))
+        if answer.refused:
+            raise StoreUnavailable(answer.refused)
+
+    def ask(self, ids: Sequence[str] | None, cursor: str | None) -> tuple[list[Step], str | None]:
+        asked = Asking(None if ids is None else list(ids), cursor)
+        answer = wire.decode_steps(self._ask(asked, "the steps are not known"))
+        if answer.refused:
+            raise StoreUnavailable(answer.refused)
+        return answer.steps, answer.next
+
+    def _ask(self, question: Posting | Recording | Asking, else_so: str) -> bytes:
+        self._sock.sendall(wire.frame(question))
+        data = wire.receive(self._sock)
+        if data is None:
+            raise StoreUnavailable(f"The executor is gone, so {else_so}.")
+        return data
 
 
 def _not_begun() -> Outcome:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextvars import ContextVar
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from msgspec.structs import replace
 
 from ostinato import clock
 from ostinato.codec import decode, encode_args, text_of
-from ostinato.errors import ConfigError, NotRunning, PayloadError
+from ostinato.errors import ConfigError, FlowError, NotRunning, PayloadError
 from ostinato.ids import new_ids
-from ostinato.model import Job
+from ostinato.model import Job, Rise, Step
 from ostinato.options import Placement, PostOptions
 from ostinato.task import registry
 from ostinato.units import moment
@@ -34,7 +35,47 @@ class Line(Protocol):
         """Post at once; the ids, which may be those of other jobs with the same keys. Raises what
         `ostinato.storage.Store.post` raises."""
 
+    def record(self, name: str, value: str) -> None:
+        """Record the value of a step; it is safe when this returns. Raises StoreUnavailable."""
 
+    def ask(self, ids: Sequence[str] | None, cursor: str | None) -> tuple[list[Step], str | None]:
+        """What became of the steps of this flow, or of the jobs named: a page, and the cursor for the rest."""
+
+
+class Scope(Protocol):
+    """Where in a job its steps are called."""
+
+    def local(self, name: str) -> str:
+        """The key of a step that is called now. Raises FlowError if its name was used here before."""
+
+    def versioned(self, name: str) -> bool:
+        """See `ostinato.flow.versioned`."""
+
+
+class Plain:
+    """The scope of a job that is no flow."""
+
+    def __init__(self, job: CurrentJob) -> None:
+        self._job = job
+        self._names: set[str] = set()
+
+    def local(self, name: str) -> str:
+        if name in self._names:
+            raise FlowError(
+                f"Job {self._job.id} ({self._job.task}) calls step {name!r} twice. Give each a name of its own: "
+                'step(f"page {number}", ...).'
+            )
+        self._names.add(name)
+        return name
+
+    def versioned(self, name: str) -> bool:
+        raise FlowError(f"Job {self._job.id} ({self._job.task}) is no flow, so versioned({name!r}) says nothing of it.")
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MAX_STEP_NAME = 120
 PROGRESS_INTERVAL = 0.25
 """Progress is passed on at most this often (seconds); the last value always is."""
 
@@ -44,8 +85,11 @@ class CurrentJob:
 
     def __init__(self, order: Order, line: Line) -> None:
         self._order = order
-        self._line = line
         self._posts: list[Job] = []
+        self.line = line
+        self.scope: Scope = Plain(self)
+        self.recorded = dict(order.steps)
+        """The values of the steps that were called before, as JSON."""
         self._state: Any = None if order.checkpoint is None else decode(order.checkpoint)
         self._progress_at = 0.0
         self._progress: str | None = None
@@ -110,7 +154,35 @@ class CurrentJob:
                 f"{self._order.max_payload}: save a path or key to it."
             )
         self._state = state
-        self._line.say("checkpoint", text[len('{"state":') : -1])
+        self.line.say("checkpoint", text[len('{"state":') : -1])
+
+    def step(self, name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function once, and remember what it returned: an attempt that comes here again gets that
+        (as JSON gives it back), and does not call it. What it raises is not remembered.
+
+        Each step of a job needs a name of its own. A coroutine function is run to its end. Raises FlowError for
+        a name that was used before, PayloadError for a value that cannot be stored or is too large.
+        """
+        if not isinstance(name, str) or not 1 <= len(name) <= MAX_STEP_NAME:
+            raise ConfigError(f"step name {name!r}: give text of 1 to {MAX_STEP_NAME} characters.")
+        key = self.scope.local(name)
+        if key not in self.recorded:
+            value: Any = function(*args, **kwargs)
+            if inspect.iscoroutine(value):
+                value = _to_its_end(value, name)
+            text = encode_args({"value": value}, f"step {name}")[len('{"value":') : -1]
+            if len(text) > self._order.max_payload:
+                raise PayloadError(
+                    f"The value of step {name!r} of {self.task!r} (job {self.id}) has {len(text)} bytes, over the "
+                    f"limit of {self._order.max_payload}: return a path or key to it, or raise max_payload."
+                )
+            self.record(key, text)
+        return cast("R", decode(self.recorded[key]))
+
+    def record(self, key: str, text: str) -> None:
+        """Remember the value of a step, for this attempt and those to come."""
+        self.line.record(key, text)
+        self.recorded[key] = text
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report how far the job is. Cheap: passed on at most four times a second."""
@@ -121,7 +193,7 @@ class CurrentJob:
     def flush(self) -> None:
         """Pass on the last progress now."""
         if self._progress is not None:
-            self._line.say("progress", self._progress)
+            self.line.say("progress", self._progress)
             self._progress = None
             self._progress_at = time.monotonic()
 
@@ -146,10 +218,9 @@ class CurrentJob:
             for one, job_id in zip(jobs, new_ids(len(jobs)), strict=True)
         ]
         for one in placed:
-            check_size(one, self._order.max_payload)
-            check_runner(one)
+            self.check(one)
         if at_once:
-            placed = [replace(one, id=known) for one, known in zip(placed, self._line.post(placed), strict=True)]
+            placed = [replace(one, id=known) for one, known in zip(placed, self.line.post(placed), strict=True)]
         else:
             for one in placed:
                 _check_conflict(one)
@@ -157,8 +228,29 @@ class CurrentJob:
         return placed[0] if isinstance(job, Job) else placed
 
     @property
+    def rise(self) -> Rise:
+        """When jobs that it posts become HIGH."""
+        return self._order.rise
+
+    def check(self, job: Job) -> None:
+        """Raises PayloadError or ConfigError for a job that could not be run."""
+        check_size(job, self._order.max_payload)
+        check_runner(job)
+
+    @property
     def posts(self) -> tuple[Job, ...]:
         return tuple(self._posts)
+
+
+def _to_its_end(coroutine: Coroutine[Any, Any, R], name: str) -> R:
+    import asyncio  # large: only who needs it pays for it
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    coroutine.close()
+    raise FlowError(f"Step {name!r} is a coroutine, and is called where one runs already: await it, or make a flow.")
 
 
 def _check_conflict(job: Job) -> None:
@@ -199,6 +291,8 @@ def check_runner(job: Job) -> None:
         raise ConfigError(f"runner={runner!r} cannot run a job of kind {job.kind!r}: leave it out.")
     if runner == "asyncio":
         task = registry.get(job.task)
+        if task is not None and task.is_flow:
+            raise ConfigError(f"runner='asyncio' cannot run {job.task!r}, which is a flow: leave it out.")
         if task is not None and not task.is_async:
             raise ConfigError(f"runner='asyncio' cannot run {job.task!r}, which is no coroutine: write \"async def\".")
 

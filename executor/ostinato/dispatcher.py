@@ -28,6 +28,7 @@ from ostinato.keys import Keys
 from ostinato.load import Load
 from ostinato.model import DUE, SECOND, Job, Outcome, Rise, Row
 from ostinato.patience import Patience
+from ostinato.records import Records
 from ostinato.runners import Run, Runners, Why
 from ostinato.storage import Claimed, Listener, Posted, PostsAndClaims, Store, Want
 from ostinato.task import registry
@@ -97,6 +98,7 @@ class Dispatcher:
         self._on_orders = orders
         self._last_completed = last_completed
         self._hears_due = hears_due
+        self._records = Records(store)
         # A Ctrl-C between two steps of `Condition.__enter__` would leave the lock taken for ever; that of
         # a lock is one step. So the lock is entered itself, and the condition only waited for.
         self._lock = threading.RLock()
@@ -380,7 +382,9 @@ class Dispatcher:
     def _begin(self, row: Row, late: bool = False) -> None:
         """``late``: the lease may be over already, because the claim took that long or we were frozen
         in the middle of it. Others may have the job; if not, it is handed back."""
-        run = Run(row, registry.get(row.job.task), self._order(row), self._on_said, self.post, self._done)
+        run = Run(
+            row, registry.get(row.job.task), self._order(row), self._on_said, self.post, self._done, self._records
+        )
         with self._lock:
             self._running[row.job.id] = run
             drained = self._drained
@@ -415,6 +419,7 @@ class Dispatcher:
             tick=job.tick,
             last_completed=None if job.schedule is None else self._last_completed(job.schedule),
             checkpoint=row.checkpoint,
+            steps=row.steps,
             log=self._log_path(job.id, row.attempt),
             memory=policy.memory,
             cpu=policy.cpu,

@@ -210,7 +210,9 @@ class Engine:
                 self.dispatcher.posted()
             if self._wants("deadline_missed") and missed_during(row, end.attempt):
                 self._missed(row)
-            if self._wants(END_EVENTS.get(end.state, "retry")):
+            if end.state == "waiting":
+                log.error("job %s (%s) is parked: %s", row.job.id, row.job.task, end.reason)
+            elif end.state != "blocked" and self._wants(END_EVENTS.get(end.state, "retry")):
                 self._report(row, outcome, end)
         self._hand_over([(row, outcome) for row, outcome, _ in ended])
 
@@ -221,13 +223,12 @@ class Engine:
                 row.job.id,
                 row.attempt,
             )
-        self._hand_over(ended)
+        self._hand_over(ended, lost=True)
 
-    def _hand_over(self, ended: list[tuple[Row, Outcome]]) -> None:
+    def _hand_over(self, ended: list[tuple[Row, Outcome]], lost: bool = False) -> None:
         """Let the logs be uploaded of all attempts that were made here."""
-        self._uploader.put_all(
-            self._close_log(row, outcome) for row, outcome in ended if outcome.logged and row.executor_id == self.id
-        )
+        made_here = [one for one in ended if one[1].logged and one[0].executor_id == self.id]
+        self._uploader.put_all((self._close_log(*one) for one in made_here), lost=lost)
 
     def _close_log(self, row: Row, outcome: Outcome) -> tuple[str, int, int, str]:
         """The attempt's log is complete: say how it ended. Returns what the uploader needs."""
@@ -242,7 +243,7 @@ class Engine:
             "peak_memory": outcome.peak_memory,
         }
         text = f"attempt {row.attempt} ended: {outcome.reason or outcome.kind}"
-        level = pino.INFO if outcome.kind in ("success", "snooze") else pino.ERROR
+        level = pino.INFO if outcome.kind in ("success", "snooze", "suspended") else pino.ERROR
         close_log(path, bindings, level, text, {key: value for key, value in fields.items() if value is not None})
         return row.job.id, row.attempt, row.token, path
 

@@ -18,6 +18,11 @@
     │   ├── JobFailed      (RuntimeError)
     │   ├── JobCancelled   (RuntimeError)
     │   └── JobExpired     (RuntimeError)
+    ├── FlowError          (RuntimeError)     a flow cannot go on as its code is
+    │   └── FlowChanged                       its code no longer fits its record
+    ├── Rejected           (PermissionError)  a person said no
+    ├── WaitTimeout        (TimeoutError)     what a flow waited for did not come in time
+    ├── AnswerError        (ValueError)       this answer is not one to that question
     ├── LogUnavailable     (LookupError)      the log of an attempt cannot be read here and now
     └── RunnerError        (RuntimeError)     an attempt's process cannot be made
 
@@ -136,6 +141,26 @@ class JobCancelled(JobEnded):
 
 class JobExpired(JobEnded):
     """The job was not started before its expiry."""
+
+
+class FlowError(OstinatoError, RuntimeError):
+    """A flow cannot go on as its code is. It is parked, and can be run again once the code is mended."""
+
+
+class FlowChanged(FlowError):
+    """The code of a flow no longer fits what is recorded of it."""
+
+
+class Rejected(OstinatoError, PermissionError):
+    """The person who was asked said no."""
+
+
+class WaitTimeout(OstinatoError, TimeoutError):
+    """What a flow waited for did not come in time."""
+
+
+class AnswerError(OstinatoError, ValueError):
+    """The answer does not fit the question, or there is nothing to answer."""
 
 
 class LogUnavailable(OstinatoError, LookupError):

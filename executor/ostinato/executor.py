@@ -8,7 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
-from ostinato import cancels, config, living, loading
+from ostinato import answers, cancels, config, living, loading
 from ostinato.book import Book
 from ostinato.capacities import Capacities
 from ostinato.endings import Endings
@@ -20,7 +20,7 @@ from ostinato.ids import VALID
 from ostinato.keys import Keys
 from ostinato.limiting import Limiting
 from ostinato.model import SECOND, CatchUp, ExecutorInfo, Job, Keep, Overlap, State
-from ostinato.options import PostOptions
+from ostinato.options import JobOptions, PostOptions
 from ostinato.places import places
 from ostinato.plugins import manager, masked, open_log_store, open_store
 from ostinato.postbox import Postbox
@@ -163,6 +163,14 @@ class TaskExecutor(Limiting):
         handles: list[JobHandle] = await session.run_sync(lambda within: self._send(placed, within))
         return handles[0] if isinstance(job, Job) else handles
 
+    def signal(self, name: str, key: object = "", payload: Any = None) -> bool:
+        """Tell the flows that wait for this event (`ostinato.flow.event`), or will, that it has come.
+
+        False, and nothing changes, if it was told before. Raises ConfigError, PayloadError, StoreError.
+        """
+        self._open()
+        return answers.signal(self._store, name, str(key), payload)
+
     # schedules
 
     def schedule(
@@ -181,7 +189,7 @@ class TaskExecutor(Limiting):
         max_backlog: int = 1000,
         overlap: Overlap = "skip",
         replace: bool = False,
-        **options: Unpack[PostOptions],
+        **options: Unpack[JobOptions],
     ) -> ScheduleHandle:
         """Post the job again and again: by a ``cron`` expression in a ``timezone``, at an interval, or
         ``after`` each success of another schedule. ``options`` are those of `post`.

@@ -10,23 +10,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from ostinato import host, reader, story
+from ostinato import answers, host, reader, story
 from ostinato.endings import Endings
-from ostinato.errors import (
-    JobCancelled,
-    JobEnded,
-    JobExpired,
-    JobFailed,
-    JobNotFound,
-    LogUnavailable,
-    NotRunning,
-    StoreUnavailable,
-)
-from ostinato.explain import Explanation, explain, look
+from ostinato.errors import JobNotFound, LogUnavailable, NotRunning, StoreUnavailable
+from ostinato.explain import Explanation, explain
 from ostinato.logs import log_name
 from ostinato.model import FINAL, Attempt, Event, Row
 from ostinato.reader import Place
-from ostinato.status import JobStatus, job_status
+from ostinato.situation import look
+from ostinato.status import JobStatus, ended_error, job_status
 from ostinato.storage import Ask, JobQuery, LogStore, Store
 from ostinato.task import registry
 
@@ -123,6 +115,16 @@ class JobHandle:
             self._access.endings.forget(self.id, call)
         return await asyncio.to_thread(self._outcome)
 
+    def approve(self, value: Any = True, *, by: str | None = None) -> None:
+        """Answer an approval: ``value`` must be of the type that it asks for. ``by`` is recorded with it (the
+        user of this process, if left out). Raises AnswerError if this is no answer to it, or if it is answered."""
+        answers.approve(self._access.store, self.id, value, by)
+
+    def reject(self, reason: str = "", *, by: str | None = None) -> None:
+        """Say no: the approval fails, and `Rejected` is raised in a flow that waits for it. Raises AnswerError if
+        there is nothing to answer."""
+        answers.reject(self._access.store, self.id, reason, by)
+
     def cancel(self, reason: str = "cancelled") -> bool:
         """Cancel it: at once if it does not run yet, else by telling it to stop (`Interrupted` is
         raised in it), and by force after the task's grace. True if it was still to be cancelled."""
@@ -200,7 +202,7 @@ class JobHandle:
         row = self._row()
         if row.state == "succeeded":
             return self._value(row)
-        raise _ended(row)
+        raise ended_error(row.job.id, row.job.task, row.state, row.attempt, row.reason, row.error)
 
     def _value(self, row: Row) -> Any:
         if row.result is None:
@@ -237,20 +239,3 @@ def _plain(text: str) -> Any:
     from ostinato.codec import decode
 
     return decode(text)
-
-
-def _ended(row: Row) -> JobEnded:
-    job = row.job
-    trace = row.error.traceback if row.error is not None else ""
-    head = f"Job {job.id} ({job.task})"
-    attempts = f"{row.attempt} attempt{'' if row.attempt == 1 else 's'}"
-    kind: type[JobEnded]
-    if row.state == "cancelled":
-        kind, text = JobCancelled, f"{head} was cancelled: {row.reason or 'no reason given'}."
-    elif row.state == "expired":
-        kind, text = JobExpired, f"{head} expired: nobody started it in time."
-    else:
-        kind, text = JobFailed, f"{head} failed after {attempts}: {row.reason}"
-    if trace:
-        text = f"{text}\n\n{trace.rstrip()}"
-    return kind(text, job_id=job.id, attempts=row.attempt, reason=row.reason, traceback=trace)

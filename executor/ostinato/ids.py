@@ -5,6 +5,7 @@ Format: https://github.com/ulid/spec (48 bits of milliseconds, 80 random bits, C
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
@@ -24,6 +25,13 @@ def new_ids(count: int) -> list[str]:
 
 def new_id() -> str:
     return new_ids(1)[0]
+
+
+def derived_id(of: str, key: str) -> str:
+    """The id that belongs to a key, always the same: of the time of the id that it is derived ``of``, which
+    may be "" (then of no time at all)."""
+    noise = hashlib.sha256(f"{of}\0{key}".encode()).digest()[:10]
+    return (of[:10] or "0" * 10) + _text(int.from_bytes(noise, "big"))[10:]
 
 
 def _text(number: int) -> str:

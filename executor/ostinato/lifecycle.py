@@ -5,6 +5,8 @@
     failure, timeout, retry, died ─ charged ─┬───► scheduled   attempts left: back-off, lower priority
                                              └───► failed      none left, or not worth another try
     snooze ──────────────────────────────────────► scheduled   costs nothing
+    suspended ───────────────────────────────────► blocked     costs nothing, and deaths no longer count
+    parked ──────────────────────────────────────► waiting     until somebody has it run again
     interrupted ─────────────────────────────────► ready       costs nothing
     lost ─── counts as a death ──────────────┬───► ready       costs nothing else
                                              └───► failed      on_lost="fail"
@@ -18,7 +20,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from ostinato.model import SECOND, Attempt, Backoff, End, Error, Outcome, Row, State
+from ostinato.model import FINAL, SECOND, Attempt, Backoff, End, Error, Outcome, Row, State
 
 MAX_DEATHS = 3
 _CHARGED = frozenset({"failure", "timeout", "died", "retry", "unreadable"})
@@ -28,9 +30,9 @@ _DEATHS = frozenset({"died", "lost"})
 def decide(row: Row, outcome: Outcome, now: int, chance: Callable[[], float] = random.random) -> End:
     """The end of the attempt that ``row`` was running. Times in microseconds."""
     charged = row.charged + (outcome.kind in _CHARGED)
-    deaths = row.deaths + (outcome.kind in _DEATHS)
+    deaths = 0 if outcome.kind == "suspended" else row.deaths + (outcome.kind in _DEATHS)
     state, delay, reason = _next(row, outcome, charged, deaths, chance)
-    if row.cancelling and state in ("ready", "scheduled"):
+    if row.cancelling and state not in FINAL:
         state, delay, reason = "cancelled", 0, row.reason or "cancelled"
     failing = outcome.kind in _CHARGED and state == "scheduled"
     return End(
@@ -43,7 +45,8 @@ def decide(row: Row, outcome: Outcome, now: int, chance: Callable[[], float] = r
         result=outcome.result if state == "succeeded" else None,
         error=outcome.error,
         reason=reason,
-        posts=outcome.posts if state == "succeeded" else (),
+        posts=outcome.posts if state in ("succeeded", "blocked") else (),
+        after=outcome.after if state == "blocked" else None,
     )
 
 
@@ -55,6 +58,10 @@ def _next(row: Row, outcome: Outcome, charged: int, deaths: int, chance: Callabl
         return "cancelled", 0, outcome.reason
     if kind in _DEATHS and deaths >= MAX_DEATHS:
         return "failed", 0, f"quarantined: {deaths} deaths while it was running, the last one: {outcome.reason}"
+    if kind == "suspended":
+        return "blocked", 0, outcome.reason
+    if kind == "parked":
+        return "waiting", 0, outcome.reason
     if kind == "interrupted":
         return "ready", 0, outcome.reason
     if kind == "snooze":

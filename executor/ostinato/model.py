@@ -8,6 +8,9 @@ This module imports nothing of ours but the errors.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Generator
+from datetime import timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -29,6 +32,8 @@ WAITING: frozenset[str] = frozenset({"approval", "signal", "timer"})
 """Kinds of jobs that nobody runs: they wait for an answer from outside, or for their time to run out."""
 DUE = "ostinato.event"
 """The task of all jobs that only notify: known to executors that listen for them."""
+APPROVAL, SIGNAL, TIMER = "ostinato.approval", "ostinato.signal", "ostinato.timer"
+"""The tasks of jobs that nobody runs."""
 
 Channel = Literal["ready", "ended", "orders"]
 
@@ -147,6 +152,10 @@ class Job(Struct, frozen=True, kw_only=True):
     default: str | None = None
     policy: Policy = Policy()
 
+    def __await__(self) -> Generator[Job, Any, Any]:
+        """In a flow: wait for the job, which is a step of it, and get its result. See `ostinato.flow`."""
+        return (yield self)
+
     @staticmethod
     def script(path: str, *args: str, cwd: str | None = None, env: dict[str, str] | None = None) -> Job:
         """A job that runs a Python file in a fresh interpreter of its own.
@@ -160,6 +169,23 @@ class Job(Struct, frozen=True, kw_only=True):
     def command(argv: list[str], *, cwd: str | None = None, env: dict[str, str] | None = None) -> Job:
         """A job that runs any command line, given as a list (no shell is involved)."""
         return _program("command", argv, cwd, env)
+
+    @staticmethod
+    def approval(
+        title: str,
+        *,
+        schema: Any = bool,
+        assignee: str = "",
+        timeout: float | timedelta | None = None,
+        default: Any = None,
+    ) -> Job:
+        """A job that nobody runs: it waits until a person answers it (`JobHandle.approve`, ``ostinato approve``),
+        and the answer is its result. ``schema`` is the type of the answer. After ``timeout`` (seconds or a
+        timedelta) the answer is ``default``; if that is None the job has expired.
+
+        Raises PayloadError for a type that JSON cannot carry, or a default that does not fit it.
+        """
+        return _approval(title, schema, assignee, timeout, default)
 
     @staticmethod
     def event(name: str, data: Any = None) -> Job:
@@ -221,6 +247,34 @@ def _notice(name: str, data: Any) -> Job:
             "text, finite numbers, lists, and dicts whose keys are text."
         )
     return Job(task=DUE, kind="event", args=args, policy=Policy(runner="notice", max_attempts=3))
+
+
+class Question(Struct, frozen=True, omit_defaults=True):
+    """The arguments of an approval. ``schema`` is the JSON Schema of the answer."""
+
+    title: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+    assignee: str = ""
+    schema: dict[str, Any] = {}
+
+
+def _approval(title: str, schema: Any, assignee: str, timeout: float | timedelta | None, default: Any) -> Job:
+    try:
+        question = msgspec.convert(
+            {"title": title, "assignee": assignee, "schema": msgspec.json.schema(schema)}, Question
+        )
+        args = msgspec.json.encode(question).decode()
+        text = None
+        if default is not None:
+            text = msgspec.json.encode(default).decode()
+            msgspec.json.decode(text, type=schema)
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        expires_at = None if seconds is None else time.time_ns() // 1000 + round(seconds * SECOND)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise PayloadError(
+            f"Cannot ask {title!r}: {error}. Give a title, a type that JSON can carry, a default of that type and a "
+            'timeout in seconds: Job.approval("Publish the report?", schema=bool, timeout=3600, default=False).'
+        ) from None
+    return Job(task=APPROVAL, kind="approval", args=args, default=text, expires_at=expires_at)
 
 
 class Schedule(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -374,6 +428,20 @@ class Row(Struct, frozen=True, kw_only=True):
         return Fence(self.job.id, self.token)
 
 
+class Step(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a flow needs to know of a job that it waits for. ``name`` is its `Job.step`, "" for one that is
+    no step of it."""
+
+    id: str
+    name: str
+    task: str
+    state: State
+    result: str | None = None
+    error: Error | None = None
+    reason: str = ""
+    attempt: int = 0
+
+
 class ExecutorInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What an executor tells the others about itself with every sign of life.
 
@@ -455,5 +523,5 @@ def policy_from_json(text: str) -> Policy:
 
 # msgspec works out how to read a type when it first meets it, and two threads that meet it at once
 # may crash the interpreter (seen with msgspec 0.22). So it meets all of them here.
-for _met in (Policy, Job, Schedule, Program, Error, Attempt, Row, ExecutorInfo, Event, Unique):
+for _met in (Policy, Job, Schedule, Program, Question, Error, Attempt, Row, ExecutorInfo, Event, Unique):
     msgspec.json.Decoder(_met)

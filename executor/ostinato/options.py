@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, TypedDict
@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 import msgspec
 
 from ostinato.errors import ConfigError
-from ostinato.model import PRIORITIES, SECOND, Backoff, Job, Policy, Rise, Unique
+from ostinato.model import PRIORITIES, SECOND, After, Backoff, Job, Policy, Rise, Unique
 from ostinato.names import check_name, suggest
 from ostinato.units import Duration, Size, instant, micros, size
 
@@ -37,8 +37,8 @@ class PolicyOptions(TypedDict, total=False):
     per_key: int | None
 
 
-class PostOptions(PolicyOptions, total=False):
-    """All that `TaskExecutor.post` takes besides the job."""
+class JobOptions(PolicyOptions, total=False):
+    """What can be said of a job whenever it is posted, also by a schedule."""
 
     queue: str
     priority: str | int
@@ -52,6 +52,13 @@ class PostOptions(PolicyOptions, total=False):
     expires: datetime | timedelta
     unique: str | Unique | None
     tags: tuple[str, ...] | list[str]
+
+
+class PostOptions(JobOptions, total=False):
+    """All that `TaskExecutor.post` takes besides the job."""
+
+    after: Sequence[object]
+    after_failure: str
 
 
 def _whole(low: int, high: int) -> Callable[[Any, str], int]:
@@ -146,6 +153,19 @@ def _unique(value: Any, name: str) -> Unique | None:
     return rule
 
 
+def _after(value: Any, name: str) -> tuple[str, ...]:
+    given = [value] if isinstance(value, str) or hasattr(value, "id") else value
+    if not isinstance(given, Iterable):
+        raise ConfigError(f"{name}={value!r}: give handles or ids of jobs, [handle, ...].")
+    ids: dict[str, None] = {}
+    for one in given:
+        job_id = getattr(one, "id", one)
+        if not isinstance(job_id, str) or not job_id:
+            raise ConfigError(f"{name}={value!r}: {one!r} is no job that was posted. Give handles, or ids.")
+        ids[job_id] = None
+    return tuple(ids)
+
+
 Holds = tuple[tuple[str, int], ...]
 
 
@@ -174,6 +194,8 @@ _POST: dict[str, Callable[[Any, str], Any]] = {
     "key": _key,
     "front": lambda value, name: bool(value),
     "unique": _unique,
+    "after": _after,
+    "after_failure": _one_of("cancel", "run", "fail"),
     "tags": _tags,
 }
 _WHEN = ("delay", "run_at", "deadline", "expires")
@@ -222,7 +244,20 @@ class Placement:
             raise ConfigError('per_key= bounds the jobs of one key: give key="customer-7" or so too.')
         self._policy = {name: check(options[name], name) for name, check in _POLICY.items() if name in options}
         self._merged: dict[Policy, Policy] = {}
+        self._after(options)
         self._when(options, now)
+
+    def _after(self, options: Mapping[str, Any]) -> None:
+        ids, failure = self._fields.pop("after", ()), self._fields.pop("after_failure", None)
+        if failure is not None and not ids:
+            raise ConfigError(f"after_failure={failure!r} says what becomes of a job after= others: give after= too.")
+        if ids:
+            self._fields["after"] = After(ids, failure or "cancel")
+            unique = self._fields.get("unique")
+            if unique is not None and unique.on_conflict == "replace":
+                raise ConfigError(
+                    "A job that comes after= others cannot take the place of another one: give another on_conflict."
+                )
 
     def _when(self, options: Mapping[str, Any], now: int) -> None:
         if "delay" in options and "run_at" in options:
@@ -238,7 +273,7 @@ class Placement:
 
     def template(self, job: Job) -> Job:
         """The job as it is posted again and again. Raises ConfigError for options that say when."""
-        given = sorted({"run_at", "deadline", "expires_at"} & self._fields.keys())
+        given = sorted({"run_at", "deadline", "expires_at", "after"} & self._fields.keys())
         if given:
             raise ConfigError(f"{', '.join(given)} of a schedule's job: the schedule says when it runs.")
         return self.apply(job, "")

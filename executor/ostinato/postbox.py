@@ -11,7 +11,7 @@ from ostinato.errors import ConfigError
 from ostinato.ids import new_ids
 from ostinato.keys import Keys
 from ostinato.model import Job
-from ostinato.options import Placement, PostOptions
+from ostinato.options import JobOptions, Placement, PostOptions
 from ostinato.plugins import masked
 from ostinato.storage import Posted, PostsWithin, Store
 
@@ -39,7 +39,7 @@ class Postbox:
         self._capacities.check(placed)
         return placed
 
-    def template(self, job: Job, options: PostOptions, now: int) -> Job:
+    def template(self, job: Job, options: JobOptions, now: int) -> Job:
         """The job that a schedule posts at each tick. Raises ConfigError, PayloadError."""
         check_size(job, self._config.max_payload)
         return Placement(options, now).template(job)

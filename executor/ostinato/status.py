@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from ostinato.codec import decode
 from ostinato.deadlines import missed
-from ostinato.model import FINAL, Attempt, OutcomeKind, Row, State
+from ostinato.errors import JobCancelled, JobEnded, JobExpired, JobFailed
+from ostinato.model import FINAL, Attempt, Error, Job, OutcomeKind, Question, Row, State
 from ostinato.units import moment
 
 
@@ -42,7 +43,8 @@ class AttemptStatus(Struct, frozen=True, kw_only=True):
 class JobStatus(Struct, frozen=True, kw_only=True):
     """A job at one moment. ``attempt`` is the number of the newest attempt (0: none yet),
     ``attempts`` the ended ones, ``error`` the last traceback or message, ``missed`` that its deadline
-    passed before it had ended."""
+    passed before it had ended. ``parent`` is the job that posted it, ``flow`` the one whose ``step`` it is,
+    ``after`` are the jobs that it still waits for, ``question`` is what an approval asks."""
 
     id: str
     state: State
@@ -57,9 +59,15 @@ class JobStatus(Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...]
     schedule: str | None
     tick: datetime | None
+    parent: str | None
+    flow: str | None
+    step: str
+    after: tuple[str, ...]
+    question: Question | None
     posted_at: datetime
     run_at: datetime | None
     deadline: datetime | None
+    expires_at: datetime | None
     missed: bool
     started_at: datetime | None
     ended_at: datetime | None
@@ -89,9 +97,15 @@ def job_status(row: Row, attempts: list[Attempt], now: int) -> JobStatus:
         tags=job.tags,
         schedule=job.schedule,
         tick=_moment(job.tick),
+        parent=job.parent,
+        flow=job.flow,
+        step=job.step,
+        after=() if row.after is None else row.after.jobs,
+        question=question(job),
         posted_at=moment(row.posted_at),
         run_at=_moment(row.run_at or None),
         deadline=_moment(job.deadline),
+        expires_at=_moment(row.expires_at),
         missed=missed(row, now),
         started_at=_moment(row.started_at),
         ended_at=_moment(row.ended_at),
@@ -99,6 +113,11 @@ def job_status(row: Row, attempts: list[Attempt], now: int) -> JobStatus:
         cancelling=row.cancelling,
         args=decode(job.args),
     )
+
+
+def question(job: Job) -> Question | None:
+    """What an approval asks; None for other jobs."""
+    return decode(job.args, Question) if job.kind == "approval" else None
 
 
 def attempt_status(one: Attempt) -> AttemptStatus:
@@ -121,3 +140,20 @@ def attempt_status(one: Attempt) -> AttemptStatus:
 
 def _moment(at: int | None) -> datetime | None:
     return None if at is None else moment(at)
+
+
+def ended_error(job_id: str, task: str, state: State, attempt: int, reason: str, error: Error | None) -> JobEnded:
+    """What is raised where the result is wanted of a job that ended without one."""
+    trace = error.traceback if error is not None else ""
+    head = f"Job {job_id} ({task})"
+    attempts = f"{attempt} attempt{'' if attempt == 1 else 's'}"
+    kind: type[JobEnded]
+    if state == "cancelled":
+        kind, text = JobCancelled, f"{head} was cancelled: {reason or 'no reason given'}."
+    elif state == "expired":
+        kind, text = JobExpired, f"{head} expired: nobody started it in time."
+    else:
+        kind, text = JobFailed, f"{head} failed after {attempts}: {reason}"
+    if trace:
+        text = f"{text}\n\n{trace.rstrip()}"
+    return kind(text, job_id=job_id, attempts=attempt, reason=reason, traceback=trace)

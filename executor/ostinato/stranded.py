@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from ostinato.model import DUE, ExecutorInfo
+from ostinato.model import APPROVAL, DUE, SIGNAL, TIMER, ExecutorInfo
 from ostinato.rules import matches
 from ostinato.storage import Count
 
 PENDING = frozenset({"ready", "scheduled", "blocked"})
+NOBODYS = frozenset({APPROVAL, SIGNAL, TIMER})
+"""Tasks of jobs that wait and are never run."""
 
 
 class Stranded(Struct, frozen=True):
@@ -29,7 +31,7 @@ def stranded(counts: Iterable[Count], living: Sequence[ExecutorInfo]) -> list[St
     """The kinds of waiting jobs that none of these executors can run."""
     pending: Counter[tuple[str, str, int, int]] = Counter()
     for one in counts:
-        if one.state in PENDING:
+        if one.state in PENDING and one.task not in NOBODYS:
             pending[one.task, one.queue, one.version, one.slots] += one.jobs
     found = []
     for (task, queue, version, slots), jobs in sorted(pending.items()):

@@ -59,10 +59,12 @@ class Task(Generic[P, R]):
         version: int = 1,
         upgrade: Mapping[int, Upgrade] | None = None,
         retry_on: tuple[type[BaseException], ...] = (Exception,),
+        flow: bool = False,
         **options: Unpack[TaskOptions],
     ) -> None:
         _check_function(function)
         self.function = function
+        self.is_flow = flow or inspect.isgeneratorfunction(function)
         self.ref = _ref(function)
         self.name = check_name("task", name or f"{self.ref.module}.{function.__qualname__}")
         self.retry_on = _check_retry_on(retry_on)
@@ -72,6 +74,12 @@ class Task(Generic[P, R]):
             raise ConfigError(f"version={version!r} of task {self.name!r}: give a whole number from 1 up.")
         self._upgrade = _check_upgrade(self.name, version, upgrade or {})
         fields = task_fields(options)
+        if flow and not (self.is_async or inspect.isgeneratorfunction(function)):
+            raise TaskError(
+                f'Task {self.name!r} is to be a flow, but can wait for nothing: write "async def" or yield.'
+            )
+        if fields["policy"].runner == "asyncio" and self.is_flow:
+            raise TaskError(f'Task {self.name!r} is a flow, which runner="asyncio" cannot run: leave it out.')
         if fields["policy"].runner == "asyncio" and not self.is_async:
             raise TaskError(f'Task {self.name!r} has runner="asyncio" but is no coroutine: write "async def".')
         self.policy: Policy = fields["policy"]
@@ -244,8 +252,8 @@ def _check_function(function: Any) -> None:
             f"{name} cannot be a task: it is {what}, so no other process can find it. "
             "Define it with def at the top level of a module."
         )
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TaskError(f"{name} cannot be a task: it is a generator. Return a list instead of yielding.")
+    if inspect.isasyncgenfunction(function):
+        raise TaskError(f"{name} cannot be a task: it is an async generator. Await what it is to wait for.")
 
 
 def _check_upgrade(name: str, version: int, upgrade: Any) -> dict[int, Upgrade]:
@@ -296,6 +304,7 @@ def task(
     version: int = 1,
     upgrade: Mapping[int, Upgrade] | None = None,
     retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
+    flow: bool = False,
     **options: Unpack[TaskOptions],
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(function: Any = None, /, **options: Any) -> Any:
@@ -304,7 +313,8 @@ def task(function: Any = None, /, **options: Any) -> Any:
     ``name`` defaults to ``module.function``; ``version`` rises when the arguments of newer jobs no
     longer fit older code, whose executors then leave them alone; ``upgrade`` maps older versions to
     functions that turn their arguments (a dict) into those of the next version; ``retry_on`` are
-    the exceptions worth another attempt. All others are options of the job, see `TaskOptions`.
+    the exceptions worth another attempt; ``flow`` makes a coroutine a flow (a generator is one by itself): see
+    `ostinato.flow`. All others are options of the job, see `TaskOptions`.
     Raises TaskError or ConfigError.
     """
     if function is not None:
@@ -314,7 +324,7 @@ def task(function: Any = None, /, **options: Any) -> Any:
 
 
 def _check_options(options: dict[str, Any]) -> None:
-    allowed = TASK_OPTIONS | {"name", "version", "upgrade", "retry_on"}
+    allowed = TASK_OPTIONS | {"name", "version", "upgrade", "retry_on", "flow"}
     for name in options:
         if name not in allowed:
             raise ConfigError(f"@task has no option {name!r}. {suggest(name, allowed)}")

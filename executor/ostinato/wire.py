@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from ostinato.model import Job, Kind, Outcome, Rise
+from ostinato.model import Job, Kind, Outcome, Rise, Step
 from ostinato.task import Ref
 
 _LENGTH = struct.Struct(">I")
@@ -51,6 +51,7 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tick: int | None = None
     last_completed: int | None = None
     checkpoint: str | None = None
+    steps: dict[str, str] = {}
     log: str | None = None
     memory: int | None = None
     cpu: int | None = None
@@ -81,19 +82,43 @@ class PostAnswer(Struct, frozen=True, omit_defaults=True):
     taken: tuple[str, str] | None = None
 
 
+class Recording(Struct, frozen=True, tag="recording"):
+    """The value of a step; the attempt waits for a `PostAnswer`: it goes on when it is safe."""
+
+    name: str
+    value: str
+
+
+class Asking(Struct, frozen=True, tag="asking", omit_defaults=True):
+    """What became of the steps of this flow (a page of them at a time), or of the jobs named; the attempt
+    waits for a `StepAnswer`."""
+
+    ids: list[str] | None = None
+    cursor: str | None = None
+
+
+class StepAnswer(Struct, frozen=True, omit_defaults=True):
+    """The answer to an `Asking`; ``next`` is the cursor for the rest, ``refused`` why there is none."""
+
+    steps: list[Step] = []
+    next: str | None = None
+    refused: str = ""
+
+
 class Done(Struct, frozen=True, tag="done"):
     """The attempt's own account of its end; the process exits right after."""
 
     outcome: Outcome
 
 
-Report = Said | Posting | Done
+Report = Said | Posting | Recording | Asking | Done
 
 encode = msgspec.json.Encoder().encode
 decode_order = msgspec.json.Decoder(Order).decode
 decode_setup = msgspec.json.Decoder(Setup).decode
 decode_report = msgspec.json.Decoder(Report).decode
 decode_answer = msgspec.json.Decoder(PostAnswer).decode
+decode_steps = msgspec.json.Decoder(StepAnswer).decode
 decode_line = msgspec.json.Decoder(list[Any]).decode
 
 

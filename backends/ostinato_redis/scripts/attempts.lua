@@ -1,4 +1,4 @@
--- parts: lane job
+-- parts: lane ties job
 local CHUNK = 500
 local found = {}
 for at, id in ipairs(INPUT) do

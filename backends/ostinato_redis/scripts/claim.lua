@@ -1,4 +1,4 @@
--- parts: lane job rate due choose
+-- parts: lane ties job consequences rate due choose
 local expired = pass_time()
 if is_due() then return done({NOW, false, expired, {}, {}, true}) end
 local lanes, unheard = fitting(INPUT)

@@ -1,4 +1,4 @@
--- parts: lane job
+-- parts: lane ties job
 local DAY = 86400 * 1000000
 local owners, found = nil, {}
 

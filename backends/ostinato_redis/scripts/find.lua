@@ -1,4 +1,4 @@
--- parts: lane job
+-- parts: lane ties job
 -- One step of a search: it looks at no more than `BOUND` jobs and says where it stopped, so that others get their turn.
 -- `INPUT.after` is the sequence behind which to go on.
 local CHUNK, BOUND = 250, 1000
@@ -12,10 +12,11 @@ end
 local states, tasks, queues = set_of(INPUT.states), set_of(INPUT.tasks), set_of(INPUT.queues)
 
 local function matches(id)
-  local state, digest, owner, ended = unpack(call('HMGET', job_key(id), 'state', 'lane', 'owner', 'ended'))
+  local state, digest, owner, ended_at, flow = unpack(call('HMGET', job_key(id), 'state', 'lane', 'owner', 'ended', 'flow'))
   if not state or (states and not states[state]) then return false end
   if INPUT.owner and owner ~= INPUT.owner then return false end
-  if INPUT.ended_before and not (ended and tonumber(ended) < INPUT.ended_before) then return false end
+  if INPUT.flow and flow ~= INPUT.flow then return false end
+  if INPUT.ended_before and not (ended_at and tonumber(ended_at) < INPUT.ended_before) then return false end
   if tasks and not tasks[lane_of(digest).task] then return false end
   if queues and not queues[lane_of(digest).queue] then return false end
   return not INPUT.tag or call('ZSCORE', T .. 'tag:' .. INPUT.tag, id) ~= false
@@ -71,6 +72,7 @@ local function few()
 end
 
 local function indexes()
+  if INPUT.flow then return {'flow:' .. INPUT.flow} end
   if INPUT.tag then return {'tag:' .. INPUT.tag} end
   local names = {}
   for _, state in ipairs(#INPUT.states > 0 and INPUT.states or STATES) do names[#names + 1] = 'state:' .. state end

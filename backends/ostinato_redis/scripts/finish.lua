@@ -1,4 +1,4 @@
--- parts: lane job admit
+-- parts: lane ties job consequences admit
 
 -- As `ostinato.rules.way_out`: a cancel asked for meanwhile wins over another try.
 local function outcome(job, told)
@@ -21,17 +21,19 @@ local answers = {}
 for at, told in ipairs(INPUT.ends) do
   local job = look(told.id)
   if held_by(job, told.token) then
-    local steps, conflict = draft(told.posts)
-    if not steps then return done({answers, conflict}) end
     local state, reason = outcome(job, told)
+    local steps, conflict = draft(state == told.state and told.posts or {})
+    if not steps then return done({answers, conflict}) end
     local fields = {
       run_at = told.run_at, priority = told.priority, charged = told.charged, deaths = told.deaths,
       result = told.result, error = told.error, reason = reason, ended = FINAL[state] and NOW or false,
+      rule = told.rule or nil,
     }
     fields['a' .. told.attempt] = string.format('%.0f ', told.token) .. told.record
     enter(job, state, fields)
     if not FINAL[state] then tell('ready') end
     admit(steps)
+    if state == 'blocked' then wait_for(job, told.after, 'succeeded') end
     answers[at] = true
   else
     answers[at] = job ~= nil and repeated(told) or false

@@ -1,4 +1,4 @@
--- parts: lane job admit rate due choose
+-- parts: lane ties job consequences admit rate due choose
 -- What time brings, and globs that match an unheard queue, are left to the next claim.
 local steps, answers = draft(INPUT.jobs)
 if not steps then return answer({false, answers}) end

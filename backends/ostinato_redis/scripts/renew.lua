@@ -1,4 +1,4 @@
--- parts: lane job
+-- parts: lane ties job
 insist()
 local lost, cancelling, peers = {}, {}, {}
 for at, fence in ipairs(INPUT.fences) do

@@ -1,4 +1,4 @@
--- parts: lane job
+-- parts: lane ties job consequences
 insist()
 local ids, seen, rows = call('ZRANGEBYSCORE', T .. 'leases', '-inf', NOW, 'LIMIT', 0, INPUT.count), {}, {}
 for _, id in ipairs(ids) do seen[id] = true end

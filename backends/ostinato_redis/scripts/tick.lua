@@ -1,4 +1,4 @@
--- parts: lane job admit
+-- parts: lane ties job consequences admit
 local newest = call('HGET', T .. 'ticks', INPUT.schedule)
 if newest and tonumber(newest) >= tonumber(INPUT.due) then return answer({false, false}) end
 local steps, conflict = draft(INPUT.jobs)

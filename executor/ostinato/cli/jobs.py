@@ -7,7 +7,8 @@ from typing import get_args
 import click
 
 from ostinato.cli.opening import opened_store, store_options
-from ostinato.cli.terminal import ago, coloured, plain, print_json, print_table, seconds
+from ostinato.cli.questions import asked
+from ostinato.cli.terminal import ago, coloured, plain, print_json, print_table, seconds, shortened
 from ostinato.model import Attempt, State
 from ostinato.status import JobStatus, job_status
 from ostinato.storage import JobQuery, Store
@@ -82,4 +83,8 @@ def _remark(job: JobStatus) -> str:
         return f"{job.progress.done:g}{total} {job.progress.message}".strip()
     if job.state == "scheduled":
         return f"due {ago(job.run_at)}"
+    if job.question is not None and job.state == "waiting":
+        return asked(job)
+    if job.state == "blocked" and not job.reason:
+        return f"waits for {shortened(job.after)}"
     return job.reason.partition("\n")[0][:80]

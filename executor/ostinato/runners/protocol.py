@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 from ostinato import clock
-from ostinato.model import Fence, Job, Outcome, Row
+from ostinato.model import Fence, Job, Outcome, Row, Step
+from ostinato.records import Records
 from ostinato.storage import Posted
 from ostinato.task import Task
 from ostinato.wire import Order
@@ -20,6 +21,7 @@ class Run:
     __slots__ = (
         "_done",
         "_post",
+        "_records",
         "_said",
         "cancel_reason",
         "ended",
@@ -39,6 +41,7 @@ class Run:
         said: Callable[[Run, str, str], None],
         post: Callable[[Sequence[Job]], list[Posted]],
         done: Callable[[Run, Outcome], None],
+        records: Records,
     ) -> None:
         self.row = row
         self.task = task
@@ -47,6 +50,7 @@ class Run:
         self._post = post
         self._said = said
         self._done = [done]
+        self._records = records
         self.started_at = clock.now()
         self.why: Why | None = None
         self.cancel_reason = ""
@@ -63,6 +67,14 @@ class Run:
     def post(self, jobs: Sequence[Job]) -> list[str]:
         """Post for the attempt, at once."""
         return [posted.id for posted in self._post(jobs)]
+
+    def record(self, name: str, value: str) -> None:
+        """Record the value of a step."""
+        self._records.write(self.row, name, value)
+
+    def ask(self, ids: Sequence[str] | None, cursor: str | None) -> tuple[list[Step], str | None]:
+        """What became of the steps of this flow, or of the jobs named: a page, and the cursor for the rest."""
+        return self._records.read(self.row, ids, cursor)
 
     def end(self, outcome: Outcome) -> None:
         """Report the outcome; only the first report counts. From any thread: what reports is taken out

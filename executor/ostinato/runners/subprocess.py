@@ -26,7 +26,7 @@ from ostinato.runners.alarm import Alarms
 from ostinato.runners.death import lost, verdict
 from ostinato.runners.protocol import Run, Why, stopped
 from ostinato.task import registry
-from ostinato.wire import Done, Frames, Order, PostAnswer, Posting, Said, Setup
+from ostinato.wire import Asking, Done, Frames, Order, PostAnswer, Posting, Recording, Said, Setup, StepAnswer
 
 log = logging.getLogger("ostinato.runner")
 
@@ -172,7 +172,7 @@ class SubprocessRunner:
                 return child
         return None
 
-    def _send(self, child: Child, value: Order | PostAnswer) -> None:
+    def _send(self, child: Child, value: Order | PostAnswer | StepAnswer) -> None:
         data = wire.frame(value)
         try:
             sent = child.sock.send(data)
@@ -291,19 +291,19 @@ class SubprocessRunner:
                         self._unregister(child)
                     else:
                         self._park(child)
-            elif isinstance(report, Posting):
-                threading.Thread(target=self._post, args=(child, run, report), daemon=True).start()
+            elif isinstance(report, (Posting, Recording, Asking)):
+                threading.Thread(target=self._answer, args=(child, run, report), daemon=True).start()
             else:
                 run.say(report.key, report.value)
 
-    def _post(self, child: Child, run: Run, posting: Posting) -> None:
+    def _answer(self, child: Child, run: Run, asked: Posting | Recording | Asking) -> None:
         """In a thread of its own: the store may take its time, and the other children are not to wait."""
         try:
-            answer = PostAnswer(run.post(posting.jobs))
+            answer = _answered(run, asked)
         except AlreadyPosted as error:
             answer = PostAnswer(taken=(error.key, error.job_id))
         except Exception as error:
-            answer = PostAnswer(refused=str(error))
+            answer = StepAnswer(refused=str(error)) if isinstance(asked, Asking) else PostAnswer(refused=str(error))
         self._send(child, answer)
 
     def _write(self, child: Child) -> None:
@@ -413,3 +413,12 @@ def _kill_left_over(pid: int) -> None:
             os.killpg(pid, signal.SIGKILL)
     except PermissionError:
         pass
+
+
+def _answered(run: Run, asked: Posting | Recording | Asking) -> PostAnswer | StepAnswer:
+    if isinstance(asked, Posting):
+        return PostAnswer(run.post(asked.jobs))
+    if isinstance(asked, Recording):
+        run.record(asked.name, asked.value)
+        return PostAnswer()
+    return StepAnswer(*run.ask(asked.ids, asked.cursor))

@@ -23,16 +23,32 @@ local function draft(items)
   return steps, answers
 end
 
--- What the job's hash says of an item, and of no other.
-local function facts_of(item)
+local OPTIONAL = {'promote_at', 'expires_at', 'tags', 'key', 'key_until', 'key_period', 'waits', 'default', 'flow', 'rule'}
+
+local function state_of(item)
+  if item.after then return 'blocked' end
+  return item.waits and 'waiting' or tonumber(item.run_at) > NOW and 'scheduled' or 'ready'
+end
+
+-- What the job's hash says of an item, and of no other; with `absent` for what it does not say.
+local function facts_of(item, absent)
   call('HSETNX', T .. 'lanes', item.lane, cmsgpack.pack(INPUT.lanes[item.lane]))
-  return {
+  local facts = {
     job = item.job, lane = item.lane, priority = item.priority, asked = item.priority, run_at = item.run_at,
-    promote_at = item.promote_at or false, expires_at = item.expires_at or false,
-    tags = item.tags and cmsgpack.pack(item.tags) or false,
-    key = item.key or false, key_until = item.key_until or false, key_period = item.key_period or false,
-    state = tonumber(item.run_at) > NOW and 'scheduled' or 'ready',
+    state = state_of(item),
   }
+  for _, name in ipairs(OPTIONAL) do facts[name] = item[name] or absent end
+  if item.tags then facts.tags = cmsgpack.pack(item.tags) end
+  return facts
+end
+
+-- `unknown`: how jobs ended that it waits for and that are not here.
+local function settle_in(job, facts, after, unknown)
+  write(job, facts)
+  fresh[job.id] = job
+  file(job, 1)
+  join(job)
+  if job.state == 'blocked' then wait_for(job, after, unknown) end
 end
 
 -- `fields` are those in which a job of another store is not a new one.
@@ -42,28 +58,22 @@ local function insert(item, fields)
   facts.seq = seq
   facts.place = string.format('%016.0f', 4503599627370496 + (item.front and -seq or seq)) -- 2^52: sorts as text
   facts.posted = NOW
-  for name, value in pairs(fields or {}) do facts[name] = value end
-  for name, value in pairs(facts) do
-    if value == false then facts[name] = nil end
-  end
+  for name, value in pairs(fields or {}) do facts[name] = value or nil end
   if item.key and not (fields and holder(item.key)) then call('HSET', T .. 'unique', item.key, item.id) end
-  write(job, facts)
-  tag(job, 1)
-  join(job)
+  settle_in(job, facts, item.after, not fields and 'succeeded')
 end
 
--- All of a waiting job but its id, its time of posting and its place in line; one that has begun stays.
+-- All of a waiting job but its id, its time of posting and its place in line; one that has begun, or that waits for
+-- others or for an answer, stays.
 local function replace(id, item)
   local job = look(id)
-  if tonumber(job.token or 0) > 0 or FINAL[job.state] then return end
-  tag(job, -1)
+  if tonumber(job.token or 0) > 0 or job.state ~= 'scheduled' and job.state ~= 'ready' then return end
+  file(job, -1)
   leave(job)
   abandon(job.lane)
-  local facts = facts_of(item)
+  local facts = facts_of(item, false)
   facts.job = item.in_place[tonumber(job.place) < 4503599627370496 and 2 or 1]
-  write(job, facts)
-  tag(job, 1)
-  join(job)
+  settle_in(job, facts, item.after, 'succeeded')
 end
 
 -- The ids of the new ones.

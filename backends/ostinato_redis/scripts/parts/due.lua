@@ -16,11 +16,17 @@ end
 -- The rows of the expired.
 local function pass_time()
   local expired = {}
-  for at, id in ipairs(due('expiring')) do
+  for _, id in ipairs(due('expiring')) do
     local job = look_whole(id)
-    enter(job, 'expired', {ended = NOW})
-    expired[at] = row_of(job)
+    local default = call('HGET', job_key(id), 'default')
+    if default then
+      enter(job, 'succeeded', {ended = NOW, result = default})
+    else
+      enter(job, 'expired', {ended = NOW})
+      expired[#expired + 1] = row_of(job)
+    end
   end
+  draw_consequences()
   for _, id in ipairs(due('rising')) do
     local job = look(id)
     enter(job, job.state, {priority = HIGH})
@@ -31,9 +37,14 @@ local function pass_time()
   return expired
 end
 
--- When something can start that cannot now: in these lanes, or what is scheduled.
+-- The time of the first job in the index: its score is not exact, the field is.
+local function first_of(index, field)
+  local id = call('ZRANGE', T .. index, 0, 0)[1]
+  return id and tonumber(call('HGET', job_key(id), field)) or math.huge
+end
+
+-- When something can start that cannot now: in these lanes, what is scheduled, or what comes after a waiting job.
 local function next_start(lanes)
-  local id = call('ZRANGE', T .. 'scheduled', 0, 0)[1]
-  local scheduled, held = id and tonumber(call('HGET', job_key(id), 'run_at')), held_until(lanes)
-  return scheduled and held and math.min(scheduled, held) or scheduled or held or false
+  local at = math.min(first_of('scheduled', 'run_at'), first_of('timeouts', 'expires_at'), held_until(lanes) or math.huge)
+  return at < math.huge and at
 end

@@ -5,19 +5,12 @@
 --   state:STATE   all jobs by sequence         ended:STATE   final ones by the time of their end
 --   ready:LANE    by (-priority, place)        leases        running ones by the end of the lease
 --   scheduled     by the time they come due    rising, expiring   unstarted ones by the time it happens
---   tag:TAG       by sequence                  unique        key -> who took it last
+--   timeouts      waiting ones that expire     unique        key -> who took it last
+--   tag:TAG, flow:FLOW   by sequence           steps:ID      what is recorded of its steps, by name
+--
+-- See `ties.lua` for those that are tied to others.
 
-local FINAL = {succeeded = true, failed = true, cancelled = true, expired = true}
 local HIGH = 100
-local FACTS = {
-  'state', 'lane', 'seq', 'place', 'priority', 'asked', 'token', 'attempt', 'run_at', 'promote_at', 'expires_at',
-  'posted', 'ended', 'owner', 'lease', 'cancelling', 'reason', 'tags', 'key', 'key_until', 'key_period',
-}
-local WHOLE, in_row = {unpack(ROW)}, {}
-for _, name in ipairs(ROW) do in_row[name] = true end
-for _, name in ipairs(FACTS) do
-  if not in_row[name] then WHOLE[#WHOLE + 1] = name end
-end
 
 local function job_key(id)
   return T .. 'job:' .. id
@@ -44,17 +37,20 @@ local function look_whole(id)
   return read(id, WHOLE)
 end
 
--- The job as the caller reads it: its id, and the fields `ROW` in their order.
+-- The job as the caller reads it: its id, the fields `ROW` in their order, and of a blocked one what it waits for.
 local function row_of(job)
   local values = {job.id}
   for at, name in ipairs(ROW) do values[at + 1] = job[name] or false end
+  if job.steps then values[#values] = call('HGETALL', T .. 'steps:' .. job.id) end -- the last one: whether there are any
+  if job.state == 'blocked' then
+    values[#values + 1] = call('HGET', job_key(job.id), 'rule')
+    values[#values + 1] = members('awaits:' .. job.id)
+  end
   return values
 end
 
 local function row(id)
-  local values = call('HMGET', job_key(id), unpack(ROW))
-  table.insert(values, 1, id)
-  return values
+  return row_of(read(id, ROW))
 end
 
 local function held_by(job, token)
@@ -74,9 +70,11 @@ local function leave(job)
     if state == 'ready' then
       local line = T .. 'ready:' .. job.lane
       call('ZREM', line, job.place .. id)
-      if call('EXISTS', line) == 0 then call('SREM', T .. 'waiting', job.lane) end
+      if call('EXISTS', line) == 0 then empty(job.lane) end
     elseif state == 'scheduled' then
       call('ZREM', T .. 'scheduled', id)
+    elseif state == 'waiting' then
+      call('ZREM', T .. 'timeouts', id)
     end
     if job.promote_at then call('ZREM', T .. 'rising', id) end
     if job.expires_at then call('ZREM', T .. 'expiring', id) end
@@ -101,7 +99,10 @@ local function join(job)
       call('ZADD', T .. 'scheduled', job.run_at, id)
     end
     if job.promote_at and tonumber(job.priority) < HIGH then call('ZADD', T .. 'rising', job.promote_at, id) end
-    if job.expires_at and tonumber(job.attempt or 0) == 0 then call('ZADD', T .. 'expiring', job.expires_at, id) end
+    if job.expires_at and tonumber(job.attempt or 0) == 0 then
+      call('ZADD', T .. 'expiring', job.expires_at, id)
+      if state == 'waiting' then call('ZADD', T .. 'timeouts', job.expires_at, id) end
+    end
   end
 end
 
@@ -121,21 +122,38 @@ local function write(job, fields)
   if #gone > 0 then call('HDEL', job_key(job.id), unpack(gone)) end
 end
 
+-- Whether its kind is among `ostinato.model.WAITING`.
+local function nobody_runs(job)
+  return call('HEXISTS', job_key(job.id), 'waits') == 1
+end
+
+-- The state of a job that waits for no other one: `ostinato.rules.first_state`.
+local function first_state(job)
+  return nobody_runs(job) and 'waiting' or tonumber(job.run_at) > NOW and 'scheduled' or 'ready'
+end
+
 local function enter(job, state, fields)
+  local before = job.state
   leave(job)
-  if job.state == 'running' then
+  if before == 'running' then
     fields.lease = false
     fields.cancelling = false
+  elseif before == 'blocked' and state ~= before then
+    untie(job)
   end
   fields.state = state
   write(job, fields)
   join(job)
+  if FINAL[before] ~= FINAL[state] then tie_to_flow(job, job.seq) end
+  if FINAL[state] and not FINAL[before] then ended[#ended + 1] = job end
 end
 
-local function tag(job, step)
-  for _, name in ipairs(job.tags and cmsgpack.unpack(job.tags) or {}) do
-    put('tag:' .. name, job.id, step > 0 and job.seq or false)
-  end
+-- The indexes that it is in whatever its state.
+local function file(job, step)
+  local place = step > 0 and job.seq or false
+  for _, name in ipairs(job.tags and cmsgpack.unpack(job.tags) or {}) do put('tag:' .. name, job.id, place) end
+  if job.flow then put('flow:' .. job.flow, job.id, place) end
+  tie_to_flow(job, place)
 end
 
 -- The job that holds a unique key now: who took it last, if it has not given it back.

@@ -75,6 +75,13 @@ class FlowingCases(Setting):
         assert suspend(store, flow, after=("a",))
         assert names(claim(store)) == ["f"]
 
+    def test_suspended_for_a_job_that_is_no_step_and_is_posted_with_it(self, store: Store) -> None:
+        store.post([job("f")])
+        suspend(store, claim_one(store), job("s", kind="signal"))
+        assert look(store, "f").after == After(("s",), "run")
+        store.change(["s"], ANSWER)
+        assert names(claim(store)) == ["f"]
+
     def test_steps_that_are_posted_again_are_left_alone(self, store: Store) -> None:
         store.post([job("f")])
         suspend(store, claim_one(store), step("a"))
@@ -148,6 +155,13 @@ class FlowingCases(Setting):
         (changed,) = store.change(["f"], Ask(kind="rerun"))
         assert changed.after == "ready"
         assert claim_one(store).attempt == 2
+
+    def test_parked_flow_is_beyond_its_expiry(self, store: Store, clock: FakeClock) -> None:
+        store.post([job("f", expires_at=clock.now + SECOND)])
+        finish(store, claim_one(store), "waiting")
+        clock.advance(2)
+        claimed = store.claim("e1", want())
+        assert (claimed.expired, claimed.next_at) == ([], None)
 
     # waiting
 
