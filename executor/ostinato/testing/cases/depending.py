@@ -45,6 +45,11 @@ class DependingCases(Setting):
             finish(store, row)
         assert claim(store) == []
 
+    def test_one_that_comes_later_in_the_same_post_is_not_waited_for(self, store: Store) -> None:
+        """Else two that name each other would wait for ever."""
+        store.post([after("a", "b"), after("b", "a")])
+        assert states(store, "a", "b") == ["ready", "blocked"]
+
     def test_all_of_several(self, store: Store) -> None:
         store.post([job("a"), job("b"), after("c", "a", "b")])
         first, second = claim(store)
