@@ -198,7 +198,10 @@ class Engine:
         self._settler.put(run.row, outcome)
 
     def _settled(self, ended: list[Ended]) -> None:
-        self._endings.ended([row.job.id for row, _, end in ended if end.state in FINAL])
+        final = [row.job.id for row, _, end in ended if end.state in FINAL]
+        self._endings.ended(final)
+        if final:
+            self.dispatcher.ended()
         for row, outcome, end in ended:
             if end.state == "succeeded":
                 self.ticker.completed(row, outcome.ended_at)

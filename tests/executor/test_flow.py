@@ -345,3 +345,12 @@ def test_an_approval_that_cannot_be_is_refused():
         Job.approval("?", schema=int, default="x")
     with pytest.raises(PayloadError, match="title"):
         Job.approval("")
+
+
+def test_an_executor_is_not_idle_while_an_end_may_release_others(executor):
+    before = executor.post(flows.double.job(0), runner="thread")
+    chain = [before]
+    for number in range(1, 15):
+        chain.append(executor.post(flows.double.job(number), runner="thread", after=[chain[-1]]))
+    assert executor.wait(WAIT)
+    assert [one.status().state for one in chain] == ["succeeded"] * 15
