@@ -15,8 +15,9 @@ from msgspec.structs import replace
 
 from ostinato.codec import encode_args, text_of
 from ostinato.errors import AnswerError, JobNotFound, PayloadError
-from ostinato.model import Error, Question, Row
+from ostinato.model import Error, Row
 from ostinato.names import check_name
+from ostinato.payload import Question
 from ostinato.signals import signal_job
 from ostinato.storage import Ask, JobQuery, Store
 

@@ -10,7 +10,8 @@ from msgspec import Struct
 from ostinato.codec import decode
 from ostinato.deadlines import missed
 from ostinato.errors import JobCancelled, JobEnded, JobExpired, JobFailed
-from ostinato.model import FINAL, Attempt, Error, Job, OutcomeKind, Question, Row, State
+from ostinato.model import FINAL, Attempt, Error, Job, OutcomeKind, Row, State
+from ostinato.payload import Question
 from ostinato.units import moment
 
 
