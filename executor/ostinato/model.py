@@ -446,6 +446,7 @@ def policy_from_json(text: str) -> Policy:
 
 
 # msgspec works out how to read a type when it first meets it, and two threads that meet it at once
-# may crash the interpreter (seen with msgspec 0.22). So it meets all of them here, and those of `ostinato.payload` there.
+# may crash the interpreter (seen with msgspec 0.22). So it meets all of them here, and
+# those of `ostinato.payload` there.
 for _met in (Policy, Job, Schedule, Error, Attempt, Row, ExecutorInfo, Event, Unique):
     msgspec.json.Decoder(_met)
