@@ -36,6 +36,7 @@ class Waiter(NamedTuple):
     seq: int
     id: str
     kind: Kind
+    token: int
     run_at: int
     awaited: bool
     stepped: bool
@@ -87,10 +88,9 @@ _LOCK = Keyed(
 )
 _AWAIT = Keyed(lambda keys: update(jobs).where(jobs.c.seq.in_(keys)).values(awaited=literal_column("1")))
 _STEP = Keyed(lambda keys: update(jobs).where(jobs.c.seq.in_(keys)).values(stepped=literal_column("1")))
-_WAITERS = Keyed(lambda keys: select(waits_table.c.job).where(waits_table.c.awaited.in_(keys)))
 _BLOCKED = Keyed(
     lambda keys: (
-        select(jobs.c.seq, jobs.c.id, jobs.c.kind, jobs.c.run_at, AWAITED, jobs.c.stepped)
+        select(jobs.c.seq, jobs.c.id, jobs.c.kind, jobs.c.token, jobs.c.run_at, AWAITED, jobs.c.stepped)
         .where(jobs.c.seq.in_(keys), _is_blocked)
         .order_by(jobs.c.seq)
         .with_for_update()
@@ -98,7 +98,7 @@ _BLOCKED = Keyed(
 )
 _WAITS = Keyed(
     lambda keys: (
-        select(waits_table.c.job, waits_table.c.awaited, waits_table.c.failure, waits_table.c.first)
+        select(*[waits_table.c[name] for name in ("job", "token", "awaited", "failure", "first")])
         .where(waits_table.c.awaited.in_(keys))
         .order_by(waits_table.c.job, waits_table.c.place)
     )
@@ -212,7 +212,9 @@ class Consequences:
                 if state in FINAL:
                     ended[waiter.id] = state
             else:
-                left.append((waiter.seq, replace(after, jobs=tuple(one for one in after.jobs if one not in over))))
+                left.append(
+                    (waiter.seq, waiter.token, replace(after, jobs=tuple(one for one in after.jobs if one not in over)))
+                )
         waits.add(self._link, left)
         self._meet(fates)
 
@@ -224,16 +226,17 @@ class Consequences:
             self._end_steps(flows)
 
     def _release(self, ended: Mapping[str, State]) -> None:
-        """What becomes of those that waited for the ended jobs."""
+        """What becomes of those that waited for the ended jobs. Some may be released by others until they
+        are locked here; one that then waits again has another token."""
         link = self._link
-        seqs = [seq for (seq,) in link.among(_WAITERS, ended)]
-        if not seqs:
+        struck = link.among(_WAITS, ended)
+        if not struck:
             return
-        blocked = {values[0]: Waiter(*values) for values in link.among(_BLOCKED, sorted(seqs))}
+        blocked = {values[0]: Waiter(*values) for values in link.among(_BLOCKED, sorted({one[0] for one in struck}))}
         heard: dict[int, list[str]] = defaultdict(list)
         rules: dict[int, After] = {}
-        for seq, awaited, failure, first in link.among(_WAITS, ended):  # read once more, now that they are locked
-            if seq in blocked:
+        for seq, token, awaited, failure, first in struck:
+            if seq in blocked and blocked[seq].token == token:
                 heard[seq].append(awaited)
                 rules[seq] = After((), failure, bool(first))
         link.run_among(_STRIKE, ended)

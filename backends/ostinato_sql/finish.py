@@ -87,7 +87,7 @@ def finish(
         else:
             told.add("ready")
         if state == "blocked":
-            waiter = Waiter(row.seq, row.id, "function", end.run_at, row.awaited, row.stepped)
+            waiter = Waiter(row.seq, row.id, "function", row.token, end.run_at, row.awaited, row.stepped)
             suspended.append((waiter, end.after or After(())))
         lanes.add(row.lane)
     link.run_many(_LEAVE, left)

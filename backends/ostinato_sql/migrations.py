@@ -47,8 +47,8 @@ STEPS: dict[int, tuple[str, ...]] = {
         "CREATE INDEX ostinato_lapsing ON ostinato_jobs {lapsing}",
         "CREATE TABLE ostinato_steps (job {whole} NOT NULL, name {name} NOT NULL, value {long} NOT NULL, "
         "PRIMARY KEY (job, name)){end}",
-        "CREATE TABLE ostinato_waits (awaited {name} NOT NULL, job {whole} NOT NULL, place {whole} NOT NULL, "
-        "failure VARCHAR(8) NOT NULL, first INTEGER NOT NULL, PRIMARY KEY (awaited, job)){end}",
+        "CREATE TABLE ostinato_waits (awaited {name} NOT NULL, job {whole} NOT NULL, token {whole} NOT NULL, "
+        "place {whole} NOT NULL, failure VARCHAR(8) NOT NULL, first INTEGER NOT NULL, PRIMARY KEY (awaited, job)){end}",
         "CREATE INDEX ostinato_waits_job ON ostinato_waits (job, place)",
     ),
 }

@@ -91,7 +91,7 @@ def _depend(link: Link, made: Sequence[tuple[int, str, Job]], now: int) -> None:
     """What the new jobs (with their ``seq`` and id) come after, and the flows that they are steps of, hear of
     them."""
     waiting = [
-        (Waiter(seq, job_id, job.kind, job.run_at, awaited=True, stepped=False), job.after)
+        (Waiter(seq, job_id, job.kind, 0, job.run_at, awaited=True, stepped=False), job.after)
         for seq, job_id, job in made
         if job.after is not None
     ]
@@ -169,10 +169,10 @@ def load(link: Link, database: Database, records: Sequence[Record], now: int) ->
     noted += [(seq, "checkpoint", record.row.checkpoint) for record, seq in loaded]
     link.run_many(_LOAD_NOTE, [note for note in noted if note[2] is not None])
     link.run_many(_LOAD_STEP, [(seq, *step) for record, seq in loaded for step in record.row.steps.items()])
-    waiting = [(seq, record.row.after) for record, seq in loaded if record.row.after is not None]
+    waiting = [(seq, record.row.token, record.row.after) for record, seq in loaded if record.row.after is not None]
     waits.add(link, waiting)
     flows = {record.row.job.flow for record, _ in loaded if record.row.job.flow is not None}
-    awaited = {job_id for _, after in waiting for job_id in after.jobs}
+    awaited = {job_id for _, _, after in waiting for job_id in after.jobs}
     known = tie(link, awaited, flows)
     if known.keys() < awaited:
         waits.expect_strays(link)

@@ -203,13 +203,15 @@ steps = Table(
     sqlite_with_rowid=False,
 )
 
-# A blocked job and one that it still waits for, by id: that one may not be here yet. ``place`` is its
-# place among all that the job waits for; `After.failure` and `After.first` are the same in all its rows.
+# A blocked job and one that it still waits for, by id: that one may not be here yet. ``token`` is the
+# waiting job's own, which stays the same as long as it waits; ``place`` the other's place among all that it
+# waits for. `After.failure` and `After.first` are the same in all its rows.
 waits = Table(
     "ostinato_waits",
     metadata,
     Column("awaited", Name, primary_key=True),
     Column("job", Whole, primary_key=True, autoincrement=False),
+    Column("token", Whole, nullable=False),
     Column("place", Whole, nullable=False),
     Column("failure", String(8), nullable=False),
     Column("first", Integer, nullable=False),

@@ -29,11 +29,11 @@ _OF = Keyed(
 _END = Keyed(lambda keys: delete(waits).where(waits.c.job.in_(keys)))
 
 
-def add(link: Link, waiting: Iterable[tuple[int, After]]) -> None:
-    """The jobs (by ``seq``) wait for all that is named."""
+def add(link: Link, waiting: Iterable[tuple[int, int, After]]) -> None:
+    """The jobs (by ``seq`` and token) wait for all that is named."""
     rows = [
-        (awaited, seq, place, after.failure, int(after.first))
-        for seq, after in waiting
+        (awaited, seq, token, place, after.failure, int(after.first))
+        for seq, token, after in waiting
         for place, awaited in enumerate(dict.fromkeys(after.jobs))
     ]
     link.run_many(_ADD, rows)
