@@ -14,11 +14,14 @@ import tempfile
 import time
 from collections.abc import Iterable
 
+from redis_store import server
 from table import show
 
 from ostinato.model import HIGH, Attempt, End, Job
 from ostinato.storage import Store, Want
 from ostinato_memory.store import MemoryStore
+from ostinato_redis.address import address
+from ostinato_redis.store import RedisStore
 from ostinato_sql.sqlite import SqliteDialect
 from ostinato_sql.store import SqlStore
 
@@ -52,10 +55,11 @@ def measure(store: Store, start: int) -> float:
 def main() -> None:
     blocked = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, server() as url:
         stores: dict[str, Store] = {
             "memory": MemoryStore(),
             "SQLite": SqlStore(SqliteDialect(f"{folder}/blocked.db")),
+            "Valkey": RedisStore(address(url)),
         }
         for name, store in stores.items():
             store.open()

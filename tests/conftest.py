@@ -5,7 +5,7 @@ import os
 import pytest
 from mariadb_servers import mariadb  # noqa: F401
 from postgres_servers import postgres16, postgres18  # noqa: F401
-from redis_servers import real_redis, valkey, valkey_cluster  # noqa: F401
+from redis_servers import admin, own_valkey, real_redis, valkey, valkey_cluster  # noqa: F401
 from s3_servers import moto, rclone, s3_url  # noqa: F401
 from stores import new_url  # noqa: F401
 

@@ -19,6 +19,7 @@ from s3_servers import free_port, wait_until
 
 URL = os.environ.get("OSTINATO_TEST_MYSQL_URL")
 FAST = ("--innodb-flush-log-at-trx-commit=2", "--skip-log-bin", "--innodb-buffer-pool-size=32M")
+MODEST = "--innodb-use-native-aio=0"  # of that a machine has little, and several servers may run side by side
 _PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"])
 
 
@@ -35,7 +36,7 @@ class MariadbServer:
             shutil.chown(self._data, "nobody")
             self._as["user"] = "nobody"
         made = subprocess.run(
-            [install, "--no-defaults", f"--datadir={self._data}", "--auth-root-authentication-method=normal"],
+            [install, "--no-defaults", f"--datadir={self._data}", "--auth-root-authentication-method=normal", MODEST],
             capture_output=True,
             text=True,
             check=False,
@@ -52,7 +53,7 @@ class MariadbServer:
             self.port = port
             place = [f"--datadir={self._data}", f"--socket={self._data}/s.sock", f"--port={port}"]
             self._process = subprocess.Popen(
-                [self._daemon, "--no-defaults", *place, "--bind-address=127.0.0.1", *FAST],
+                [self._daemon, "--no-defaults", *place, "--bind-address=127.0.0.1", MODEST, *FAST],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 **self._as,

@@ -9,6 +9,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,16 @@ def make(store_url: str, clock: Callable[[], int] | None = None) -> RedisStore:
     return RedisStore(address(store_url), clock)
 
 
+@contextmanager
+def opened(store_url: str, clock: Callable[[], int] | None = None) -> Iterator[RedisStore]:
+    store = make(store_url, clock)
+    store.open()
+    try:
+        yield store
+    finally:
+        store.close()
+
+
 def _given(name: str) -> str | None:
     """A server that somebody else runs; each test gets a namespace of its own there."""
     return os.environ.get(name)
@@ -105,6 +116,21 @@ def _running(program: Callable[[], str], folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield from _running(valkey_program, tmp_path_factory.mktemp("valkey"))
+
+
+@pytest.fixture(scope="module")
+def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that is ours to break, and whose connections are ours to cut."""
+    one = start(server(valkey_program(), tmp_path_factory.mktemp("own"), *QUICK))
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def admin(own_valkey: Server) -> Iterator[Redis]:
+    """Asks and tells that server what no store would."""
+    with client(own_valkey) as asked:
+        yield asked
 
 
 @pytest.fixture(scope="session")

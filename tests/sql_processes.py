@@ -1,4 +1,4 @@
-"""The same work in several processes at once, on one store."""
+"""The same work in several processes at once, on one store of SQL."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from ostinato.model import Unique
 from ostinato.storage import Ask, Store
 from ostinato.testing.samples import job
+from ostinato_sql.plugin import ostinato_store
+from ostinato_sql.store import SqlStore
 
 WORKERS = """
 import os, sys
@@ -61,6 +63,13 @@ def work(store, name):
         (posted,) = store.post([job(f"{name}-{n}", unique=Unique(f"k{n}"))])
         yield n, posted.id, posted.created
 """
+
+
+def opened(url: str) -> SqlStore:
+    store = ostinato_store(url)
+    assert isinstance(store, SqlStore)
+    store.open()
+    return store
 
 
 def used_before(store: Store) -> None:

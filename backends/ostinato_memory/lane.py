@@ -17,8 +17,6 @@ Key = tuple[str, str, int, int, tuple[tuple[str, int], ...]]
 Place = tuple[int, int, str]
 """(-priority, position, job id): the smallest goes first."""
 
-_UNLIMITED = float("inf")
-
 
 def lane_key(job: Job) -> Key:
     return job.queue, job.task, job.version, job.slots, job.holds
@@ -65,13 +63,16 @@ class Capacities:
     def limits(self) -> dict[str, int]:
         return dict(self._limits)
 
-    def fits(self, lane: Lane) -> bool:
-        """Whether one more job of the lane may run."""
+    def full(self, lane: Lane) -> str | None:
+        """What leaves no room for one more job of the lane, if anything does."""
         for name, units in lane.units:
-            unset = _UNLIMITED if unbounded(name) else 0
-            if self._used[name] + units > self._limits.get(name, unset):
-                return False
-        return True
+            limit = self._limits.get(name)
+            if limit is None:
+                if not unbounded(name):
+                    return name
+            elif self._used[name] + units > limit:
+                return name
+        return None
 
     def occupy(self, lane: Lane) -> None:
         for name, units in lane.units:

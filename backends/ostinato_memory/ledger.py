@@ -6,7 +6,7 @@ Not locked: `MemoryStore` holds ``lock`` around each verb. Several stores may sh
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from threading import Lock
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from ostinato.errors import AlreadyPosted
 from ostinato.model import FINAL, HIGH, After, Channel, ExecutorInfo, Job, State
 from ostinato.rules import consequence, first_state, holds_key, suits
-from ostinato.storage import Entry, Posted, Want
+from ostinato.storage import Entry, Posted, Rate, Want
 from ostinato_memory.lane import Capacities, Key, Lane, Place, Rates, lane_key
 from ostinato_memory.listeners import MemoryListener
 from ostinato_memory.record import Record
@@ -50,7 +50,8 @@ class Ledger:
         self._ended: deque[Record] = deque()  # whose consequences are still to be drawn
         self.steps: defaultdict[str, dict[str, None]] = defaultdict(dict)  # by their flow, those that have not ended
         self.lanes: dict[Key, Lane] = {}
-        self._waiting: set[Lane] = set()  # lanes with somebody in line
+        self._waiting: set[Lane] = set()  # lanes with somebody in line, but for those
+        self._parked: defaultdict[str, set[Lane]] = defaultdict(set)  # that wait for what is full, by its name
         self._starts: Due = []
         self._promotions: Due = []
         self._expiries: Due = []
@@ -118,11 +119,15 @@ class Ledger:
         """All of a waiting job but its id and its place in line."""
         record.lane.counts[record.state] -= 1
         record.job, record.lane, record.state = job, self.lane(job), first_state(job, job.run_at, now)
+        if job.after is not None:
+            record.state = "blocked"
         record.priority, record.run_at, record.expires_at = job.priority, job.run_at, job.expires_at
         record.lane.counts[record.state] += 1
         if record.expires_at is not None:
             heappush(self._expiries, (record.expires_at, job.id))
         self._line_up(record)
+        if job.after is not None:
+            self.wait_for(record, job.after, now)
 
     def holder(self, key: str, now: int) -> Record | None:
         """Who holds the unique key."""
@@ -142,6 +147,8 @@ class Ledger:
         lane.counts[record.state] -= 1
         if not any(lane.counts.values()):
             self._waiting.discard(lane)
+            for name in [name for name, _ in lane.units if lane in self._parked.get(name, ())]:
+                self._parked[name].discard(lane)
             self.lanes.pop(lane.key, None)
 
     def lane(self, job: Job) -> Lane:
@@ -165,6 +172,7 @@ class Ledger:
             record.lease_until = None
             record.cancelling = False
             if self.capacities.release(lane):
+                self._unpark(name for name, _ in lane.units)
                 self.tell("ready")
         record.state = state
         if state == "running":
@@ -195,6 +203,18 @@ class Ledger:
         for job_id in after.jobs:
             self.waiters[job_id][record.job.id] = None
         self._hear(record, ended, now)
+
+    def look_back(self, record: Record, now: int) -> None:
+        """What a loaded job waits for may have ended here."""
+        known = [one for job_id in record.awaits if (one := self.records.get(job_id)) is not None]
+        self._hear(record, {one.job.id: one.state for one in known if one.final}, now)
+
+    def lift_expiry(self, record: Record) -> None:
+        """Of a job that is run again; a time that has a default for its end runs on."""
+        if record.job.default is None:
+            record.expires_at = None
+        elif record.expires_at is not None:
+            heappush(self._expiries, (record.expires_at, record.job.id))
 
     def stop_waiting(self, record: Record) -> None:
         for job_id in record.awaits:
@@ -245,6 +265,17 @@ class Ledger:
         if not members:
             index.pop(key, None)
 
+    def limit(self, capacities: Mapping[str, int | None], rates: Mapping[str, Rate | None]) -> None:
+        self.capacities.set(capacities)
+        self.rates.set(rates)
+        self._unpark(capacities)
+        self.tell("ready")
+
+    def _unpark(self, names: Iterable[str]) -> None:
+        """There may be room again. A claim does not look at parked lanes: there may be thousands, one a key."""
+        for name in names:
+            self._waiting |= self._parked.pop(name, set())
+
     def _line_up(self, record: Record) -> None:
         """Put a job that waits where a claim, now or later, will find it."""
         job_id, promote_at = record.job.id, record.job.promote_at
@@ -289,7 +320,10 @@ class Ledger:
         return self._first(self._starts, lambda record, time: record.state == "scheduled" and record.run_at == time)
 
     def _next_timeout(self) -> int | None:
-        return self._first(self._timeouts, lambda record, time: record.state == "waiting" and record.expires_at == time)
+        return self._first(
+            self._timeouts,
+            lambda record, time: record.state == "waiting" and not record.attempt and record.expires_at == time,
+        )
 
     def _first(self, heap: Due, applies: Callable[[Record, int], bool]) -> int | None:
         while heap:
@@ -312,12 +346,13 @@ class Ledger:
     def choose(self, want: Want, now: int) -> Iterator[Record]:
         """The jobs to start now, best first. The caller enters each into ``running`` before it
         asks for the next, so that the capacities count it."""
-        heads = [(head, lane) for lane in tuple(self._waiting) if suits(lane, want) and (head := self._head(lane))]
+        lanes = [lane for lane in tuple(self._waiting) if suits(lane, want) and not self._park(lane)]
+        heads = [(head, lane) for lane in lanes if (head := self._head(lane))]
         heapify(heads)
         slots, count = want.slots, want.count
         while heads and count > 0:
             (_, _, job_id), lane = heads[0]
-            if not self.capacities.fits(lane) or self.rates.free_at(lane, now) is not None:
+            if self.capacities.full(lane) is not None or self.rates.free_at(lane, now) is not None:
                 heappop(heads)
                 continue
             if lane.slots > slots:  # the free slots are kept for it, else light jobs would starve it
@@ -331,6 +366,14 @@ class Ledger:
                 heapreplace(heads, (head, lane))
             else:
                 heappop(heads)
+
+    def _park(self, lane: Lane) -> bool:
+        """Put it aside, if there is no room for it."""
+        name = self.capacities.full(lane)
+        if name is not None:
+            self._waiting.discard(lane)
+            self._parked[name].add(lane)
+        return name is not None
 
     def _head(self, lane: Lane) -> Place | None:
         """The place of the first job that is still in line; forgets the stale ones before it."""

@@ -83,6 +83,7 @@ class MemoryStore:
         record = Record(row.job, ledger.lane(row.job), row.state, row.posted_at)
         record.restore(row, stored.attempts)
         ledger.add(record, self.now())
+        ledger.look_back(record, self.now())
         return True
 
     def tick(self, schedule: str, due: int, jobs: Sequence[Job]) -> bool:
@@ -102,9 +103,7 @@ class MemoryStore:
 
     def limit(self, capacities: Mapping[str, int | None], rates: Mapping[str, Rate | None] = NO_RATES) -> None:
         with self._lock:
-            self._ledger.capacities.set(capacities)
-            self._ledger.rates.set(rates)
-            self._ledger.tell("ready")
+            self._ledger.limit(capacities, rates)
 
     def limits(self) -> dict[str, int]:
         with self._lock:
@@ -283,7 +282,8 @@ class MemoryStore:
             self._ledger.holders[unique.key] = record
         record.charged = record.deaths = record.run_at = 0
         record.priority = record.job.priority
-        record.expires_at = record.result = record.error = None
+        record.result = record.error = None
+        self._ledger.lift_expiry(record)
         record.reason = ask.reason
         self._ledger.enter(record, first_state(record.job, 0, self.now()), self.now())
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec.structs import asdict, force_setattr, replace
+from msgspec.structs import force_setattr
 
 from ostinato.errors import PayloadError
-from ostinato.model import SECOND, WAITING, After, Attempt, End, Error, ExecutorInfo, Fence, Job, Row
-from ostinato.rules import units_of
-from ostinato.storage import Ask, Entry, Rate, Record
+from ostinato.model import After, Attempt, Error, ExecutorInfo, Job, Row
+from ostinato.storage import Ask, Entry, Rate
 
 FIELDS = (
     "job",
@@ -49,13 +46,6 @@ FACTS = (
 """Those that the scripts decide by."""
 
 Value = TypeVar("Value")
-Item = dict[str, Any]
-Lane = tuple[str, str, int, int, Mapping[str, int]]
-"""Queue, task, version, slots, and the units that a running job holds by name."""
-
-
-class _Kept(Job, frozen=True, kw_only=True, omit_defaults=True):
-    """A job as it is kept: without what every other job has too, and without its id."""
 
 
 def encode(value: object) -> bytes:
@@ -72,14 +62,6 @@ def encode(value: object) -> bytes:
 decode = msgspec.msgpack.decode
 
 
-def _words(job: Job) -> str:
-    kept = _Kept(**{**asdict(job), "id": ""})
-    try:
-        return msgspec.json.encode(kept).decode()
-    except UnicodeEncodeError:  # lone surrogates, which JSON can write down and UTF-8 cannot
-        return json.dumps(msgspec.to_builtins(kept))
-
-
 def _to_job(words: str, job_id: str) -> Job:
     try:
         job = msgspec.json.decode(words, type=Job)
@@ -89,135 +71,22 @@ def _to_job(words: str, job_id: str) -> Job:
     return job
 
 
-@lru_cache(maxsize=4096)
-def _lane_name(queue: str, task: str, version: int, slots: int, holds: tuple[tuple[str, int], ...]) -> str:
-    """The name of a lane, made of its description."""
-    return hashlib.blake2b(encode((queue, task, version, slots, holds)), digest_size=8).hexdigest()
-
-
-class Batch:
-    """Jobs on their way to a script, with the lanes that they will stand in."""
-
-    def __init__(self) -> None:
-        self.lanes: dict[str, Lane] = {}
-
-    def items(self, jobs: Iterable[Job]) -> list[Item]:
-        return [self._item(job) for job in jobs]
-
-    def _item(self, job: Job) -> Item:
-        digest = _lane_name(job.queue, job.task, job.version, job.slots, job.holds)
-        self.lanes[digest] = job.queue, job.task, job.version, job.slots, units_of(job)
-        item: Item = {
-            "id": job.id,
-            "job": _words(job),
-            "lane": digest,
-            "priority": str(job.priority),
-            "front": job.front,
-            "run_at": str(job.run_at),
-        }
-        if job.promote_at is not None:
-            item["promote_at"] = str(job.promote_at)
-        if job.expires_at is not None:
-            item["expires_at"] = str(job.expires_at)
-        if job.tags:
-            item["tags"] = list(dict.fromkeys(job.tags))
-        if job.unique is not None:
-            item["key"] = job.unique.key
-            item["key_until"] = job.unique.until
-            item["on_conflict"] = job.unique.on_conflict
-            if job.unique.on_conflict == "replace":  # what is said of a place in line is that of the replaced one
-                item["in_place"] = [_words(replace(job, front=front)) for front in (False, True)]
-            if job.unique.period is not None:
-                item["key_period"] = int(job.unique.period * SECOND)
-        if job.kind in WAITING:
-            item["waits"] = 1
-        if job.default is not None:
-            item["default"] = job.default
-        if job.flow is not None:
-            item["flow"] = job.flow
-        if job.after is not None:
-            item.update(_awaited(job.after))
-        return item
-
-    def records(self, records: Iterable[Record]) -> list[Item]:
-        """Items of jobs that come from another store."""
-        return [self._record(record) for record in records]
-
-    def _record(self, record: Record) -> Item:
-        row = record.row
-        awaited = _awaited(row.after or After(())) if row.state == "blocked" else {}
-        return {**self._item(row.job), **awaited, "steps": row.steps, "fields": _loaded(record)}
-
-    def ends(self, ends: Iterable[tuple[Fence, End]]) -> list[dict[str, Any]]:
-        return [
-            {
-                "id": fence.job_id,
-                "token": fence.token,
-                "state": end.state,
-                "run_at": str(end.run_at),
-                "priority": str(end.priority),
-                "charged": end.charged,
-                "deaths": end.deaths,
-                "result": _or_false(end.result),
-                "error": _json(end.error),
-                "reason": end.reason,
-                "attempt": end.attempt.number,
-                "record": msgspec.json.encode(end.attempt).decode(),
-                "posts": self.items(end.posts),
-                **(_awaited(end.after or After(())) if end.state == "blocked" else {}),
-            }
-            for fence, end in ends
-        ]
-
-
-def _loaded(record: Record) -> dict[str, Any]:
-    row = record.row
-    fields: dict[str, Any] = {
-        "state": row.state,
-        "priority": str(row.priority),
-        "token": row.token,
-        "attempt": row.attempt,
-        "charged": row.charged,
-        "deaths": row.deaths,
-        "owner": _or_false(row.executor_id),
-        "run_at": str(row.run_at),
-        "expires_at": _text(row.expires_at),
-        "posted": str(row.posted_at),
-        "started": _text(row.started_at),
-        "ended": _text(row.ended_at),
-        "result": _or_false(row.result),
-        "error": _json(row.error),
-        "reason": row.reason,
-        "progress": _or_false(row.progress),
-        "checkpoint": _or_false(row.checkpoint),
-        "steps": bool(row.steps) and 1,
-    }
-    for attempt in record.attempts:
-        # Under which token it was reported is not told, so that nobody's report is taken for its repetition.
-        fields[f"a{attempt.number}"] = f"0 {msgspec.json.encode(attempt).decode()}"
-    return fields
-
-
-def _awaited(after: After) -> Item:
-    return {"after": after.jobs, "rule": after.failure + " first" * after.first}
-
-
 def _to_after(rule: str, jobs: list[str]) -> After | None:
     failure, _, first = rule.partition(" ")
     return After(tuple(jobs), failure, bool(first)) if jobs else None  # type: ignore[arg-type]
 
 
-def _or_false(value: Any) -> Any:
+def or_false(value: Any) -> Any:
     """Lua tables cannot hold nil."""
     return False if value is None else value
 
 
-def _text(number: int | None) -> str | bool:
+def text_or_false(number: int | None) -> str | bool:
     """Of a time that somebody chose: Lua's numbers are exact up to the year 2255 only."""
     return False if number is None else str(number)
 
 
-def _json(value: Error | Rate | None) -> str | bool:
+def json_or_false(value: Error | Rate | None) -> str | bool:
     return False if value is None else msgspec.json.encode(value).decode()
 
 
@@ -291,15 +160,15 @@ def to_entries(kind: str, flat: Sequence[str]) -> list[Entry]:
 
 
 def ask_words(ask: Ask) -> dict[str, Any]:
-    return {"kind": ask.kind, "reason": ask.reason, "result": _or_false(ask.result), "error": _json(ask.error)}
+    return {"kind": ask.kind, "reason": ask.reason, "result": or_false(ask.result), "error": json_or_false(ask.error)}
 
 
 def limit_words(capacities: Mapping[str, int | None], rates: Mapping[str, Rate | None]) -> dict[str, Any]:
     return {
-        "capacities": {name: _text(capacity) for name, capacity in capacities.items()},
-        "rates": {name: _json(rate) for name, rate in rates.items()},
+        "capacities": {name: text_or_false(capacity) for name, capacity in capacities.items()},
+        "rates": {name: json_or_false(rate) for name, rate in rates.items()},
     }
 
 
 def entry_words(entry: Entry) -> tuple[Any, ...]:
-    return entry.kind, entry.name, entry.version, _or_false(entry.value)
+    return entry.kind, entry.name, entry.version, or_false(entry.value)

@@ -31,8 +31,8 @@ from ostinato.storage import (
 )
 from ostinato_redis.address import Address
 from ostinato_redis.health import Health
+from ostinato_redis.items import Batch
 from ostinato_redis.rows import (
-    Batch,
     ask_words,
     decode,
     encode,

@@ -10,17 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import bindparam, delete, func, select
 
-from ostinato.rules import free_at, unbounded, units_of
+from ostinato.rules import free_at, units_of
 from ostinato.storage import Rate
 from ostinato_sql.database import Database
 from ostinato_sql.lane import Lane, read_lanes
-from ostinato_sql.link import Link, Values
+from ostinato_sql.link import Link
 from ostinato_sql.statement import Keyed, Statement
 from ostinato_sql.tables import is_running, jobs, limits, starts
+from ostinato_sql.terms import WHOLE, sorted_out, stamp_anew
 
-_WHOLE = select(limits.c.name, limits.c.capacity, limits.c.starts, limits.c.per)
-_LIMITS = Statement(_WHOLE)
-_LIMITS_OF = Keyed(lambda keys: _WHOLE.where(limits.c.name.in_(keys)))
+_LIMITS = Statement(WHOLE)
 _LOCK = Keyed(
     lambda keys: select(limits.c.name).where(limits.c.name.in_(keys)).order_by(limits.c.name).with_for_update()
 )
@@ -39,18 +38,12 @@ _ALWAYS = 2**62
 
 def read(link: Link) -> tuple[dict[str, int], dict[str, Rate]]:
     """All capacities and rates."""
-    return _sorted_out(link.all(_LIMITS))
-
-
-def _sorted_out(found: Sequence[Values]) -> tuple[dict[str, int], dict[str, Rate]]:
-    return (
-        {name: capacity for name, capacity, _, _ in found if capacity is not None},
-        {name: Rate(count, per) for name, _, count, per in found if count is not None},
-    )
+    return sorted_out(link.all(_LIMITS))
 
 
 def change(link: Link, capacities: Mapping[str, int | None], rates: Mapping[str, Rate | None]) -> None:
     """Set or remove some. Nobody else changes them meanwhile, and no claim is under way."""
+    stamp_anew(link)
     old_capacities, old_rates = read(link)
     for name in sorted({*capacities, *rates}):
         capacity = capacities[name] if name in capacities else old_capacities.get(name)
@@ -95,48 +88,59 @@ def paces(link: Link, now: int) -> dict[str, int]:
 class Room:
     """What the capacities and rates leave for jobs of these lanes."""
 
-    def __init__(self, link: Link, database: Database, lanes: Iterable[Lane], now: int) -> None:
-        names = {name for lane in lanes for name in units_of(lane)}
+    def __init__(self, link: Link, database: Database, lanes: Sequence[Lane], stamp: str | None, now: int) -> None:
+        self._terms = database.terms.of(link, stamp, lanes)
+        self._free: dict[str, int] = {}
         self._paces: dict[str, Pace] = {}
-        self._free, rates = _sorted_out(link.among(_LIMITS_OF, sorted(names)))
-        if not self._free and not rates:
-            return  # nothing that these jobs hold is counted: spare the count
-        link.among(_LOCK, sorted({*self._free, *rates}))  # so that two claims do not give the same
+        self.lanes = [lane for lane in lanes if not self._terms[lane.id].shut]
+        """Those of which the capacities let one more job run."""
+        self._count(link, database)
+        self.lanes = [lane for lane in self.lanes if self.fits(lane)]
+        names = {name for lane in self.lanes for name in self._terms[lane.id].names}
+        if names and not database.dialect.alone:
+            link.among(_LOCK, sorted(names))  # so that two claims do not give the same
+            self._count(link, database)
+        rates = {name: rate for lane in self.lanes for name, rate in self._terms[lane.id].rates.items()}
+        self._paces = _paces(link, rates, now)
+
+    def _count(self, link: Link, database: Database) -> None:
+        """What is free of the capacities of the lanes."""
+        self._free = {name: bound for lane in self.lanes for name, (_, bound) in self._terms[lane.id].holds.items()}
         running: dict[int, int] = dict(link.all(_USED)) if self._free else {}
         for key, lane in read_lanes(link, database.lanes, running).items():
             for name, units in units_of(lane).items():
                 if name in self._free:
                     self._free[name] -= units * running[key]
-        self._paces = _paces(link, rates, now)
 
     def fits(self, lane: Lane) -> bool:
         """Whether one more job of the lane may run."""
-        return self.free_at(lane) is None and all(
-            units <= self._free.get(name, units if unbounded(name) else 0) for name, units in units_of(lane).items()
-        )
+        for name, (units, _) in self._terms[lane.id].holds.items():
+            if units > self._free[name]:
+                return False
+        return self.free_at(lane) is None
 
     def free_at(self, lane: Lane) -> int | None:
         """When the rates let one more job of the lane start; None: now."""
         if not self._paces:
             return None
-        times = [self._paces[name].free_at() for name in units_of(lane) if name in self._paces]
+        times = [self._paces[name].free_at() for name in self._terms[lane.id].rates]
         return max((at for at in times if at is not None), default=None)
 
     def occupy(self, lane: Lane) -> None:
         """One more job of the lane runs."""
-        for name, units in units_of(lane).items():
-            if name in self._free:
-                self._free[name] -= units
-            if name in self._paces:
-                self._paces[name].at.append(self._paces[name].now)
+        terms = self._terms[lane.id]
+        for name, (units, _) in terms.holds.items():
+            self._free[name] -= units
+        for name in terms.rates:
+            self._paces[name].at.append(self._paces[name].now)
 
     def release(self, lane: Lane) -> None:
         """One that was to run does not: undo `occupy`."""
-        for name, units in units_of(lane).items():
-            if name in self._free:
-                self._free[name] += units
-            if name in self._paces:
-                self._paces[name].at.pop()
+        terms = self._terms[lane.id]
+        for name, (units, _) in terms.holds.items():
+            self._free[name] += units
+        for name in terms.rates:
+            self._paces[name].at.pop()
 
     def record(self, link: Link) -> None:
         """Write down the starts of this claim, and forget those that no rate counts any more."""

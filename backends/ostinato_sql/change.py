@@ -6,17 +6,17 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from sqlalchemy import bindparam, delete, literal_column, null, select, update
+from sqlalchemy import bindparam, case, delete, literal_column, null, select, update
 
 from ostinato.model import FINAL, WAITING, Channel, State
 from ostinato.storage import Ask, Changed
 from ostinato_sql import unique
-from ostinato_sql.dependence import Consequences, lock_steps
+from ostinato_sql.dependence import Consequences, is_living, lock_steps
 from ostinato_sql.link import Link
 from ostinato_sql.rows import error_text
 from ostinato_sql.statement import Keyed
 from ostinato_sql.tables import attempts, jobs, notes, steps, tags
-from ostinato_sql.waits import TIED
+from ostinato_sql.waits import AWAITED
 
 
 class Known(NamedTuple):
@@ -25,7 +25,8 @@ class Known(NamedTuple):
     seq: int
     id: str
     state: State
-    tied: bool
+    awaited: bool
+    stepped: bool
     kind: str
     flow: str | None
 
@@ -41,13 +42,13 @@ class Known(NamedTuple):
 
 _KNOWN = Keyed(
     lambda keys: (
-        select(jobs.c.seq, jobs.c.id, jobs.c.state, TIED, jobs.c.kind, jobs.c.flow)
+        select(jobs.c.seq, jobs.c.id, jobs.c.state, AWAITED, jobs.c.stepped, jobs.c.kind, jobs.c.flow)
         .where(jobs.c.id.in_(keys))
         .order_by(jobs.c.seq)
         .with_for_update()
     )
 )
-_LIVING = Keyed(lambda keys: select(jobs.c.id).where(jobs.c.id.in_(keys), jobs.c.ended_at.is_(None)))
+_LIVING = Keyed(lambda keys: select(jobs.c.id).where(jobs.c.id.in_(keys), is_living))
 _ANSWER = Keyed(
     lambda keys: (
         update(jobs)
@@ -74,7 +75,8 @@ _RERUN = Keyed(
             (jobs.c.state, bindparam("new")),
             (jobs.c.priority, jobs.c.asked_priority),
             (jobs.c.run_at, literal_column("0")),
-            (jobs.c.expires_at, null()),  # who asks for an expired job wants it in spite of its expiry
+            # who asks for an expired job wants it in spite of its expiry; a time with a default for its end runs on
+            (jobs.c.expires_at, case((jobs.c.fallback.is_(None), null()), else_=jobs.c.expires_at)),
             (jobs.c.charged, literal_column("0")),
             (jobs.c.deaths, literal_column("0")),
             (jobs.c.ended_at, null()),
@@ -154,7 +156,7 @@ def _apply(link: Link, consequences: Consequences, some: Sequence[Known], become
     elif become == "succeeded" or become == "failed":
         link.run_among(_ANSWER, seqs, become, now, ask.result, error_text(ask.error), ask.reason)
         for one in some:
-            consequences.ended(one.id, become, one.tied)
+            consequences.ended(one, become)
     elif ask.kind == "rerun":
         link.run_among(_RERUN, seqs, become, ask.reason)
         consequences.told.add("ready")

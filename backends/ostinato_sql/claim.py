@@ -77,14 +77,19 @@ def claim(database: Database, executor_id: str, want: Want) -> tuple[Claimed, se
     clock, dialect = database.dialect.clock, database.dialect
     with database.read() as link:
         ahead, now = due.Ahead(link), clock()
-        if not ahead.due(now) and not (ahead.ready and _fitting(link, database, want)):
+        ready = _ready(link) if ahead.ready and not ahead.due(now) else None
+        if not ahead.due(now) and not (ready and next(_suiting(link, database, want, ahead.stamp, ready), None)):
             return Claimed(rows=[], now=now, next_at=ahead.next_at), set()
 
     def work(link: Link) -> tuple[due.Brought, int, Started]:
         dialect.lock_capacities(link, alone=False)
         now = clock()
         brought = due.apply(link, database, now)
-        return brought, now, Started() if brought.more else _start(link, database, executor_id, want, now)
+        if brought.more:
+            return brought, now, Started()
+        # Lanes that came after the first look are left to the next claim, to which their jobs call.
+        lanes = _ready(link) if brought.any or ready is None else ready
+        return brought, now, _start(link, database, executor_id, want, now, brought.ahead.stamp, lanes)
 
     expired: list[model.Row] = []
     told: set[model.Channel] = set()
@@ -103,7 +108,9 @@ def claim_within(link: Link, database: Database, executor_id: str, want: Want) -
     """A claim as part of another write. If time has brought something, the next claim sees to it."""
     database.dialect.lock_capacities(link, alone=False)
     ahead, now = due.Ahead(link), database.dialect.clock()
-    started = Started() if ahead.due(now) else _start(link, database, executor_id, want, now)
+    started = Started()
+    if not ahead.due(now):
+        started = _start(link, database, executor_id, want, now, ahead.stamp, _ready(link))
     return Claimed(rows=list(started.rows), now=now, next_at=due.sooner(ahead.next_at, started.held_until))
 
 
@@ -114,12 +121,20 @@ class Started(NamedTuple):
     held_until: int | None = None
 
 
-def _start(link: Link, database: Database, executor_id: str, want: Want, now: int) -> Started:
-    lanes = _fitting(link, database, want)
+def _start(
+    link: Link,
+    database: Database,
+    executor_id: str,
+    want: Want,
+    now: int,
+    stamp: str | None,
+    ready: Sequence[int],
+) -> Started:
+    lanes = list(_suiting(link, database, want, stamp, ready))
     if not lanes:
         return Started()
-    room = Room(link, database, lanes, now)
-    taken = _take(link, [lane for lane in lanes if room.fits(lane)], want, room)
+    room = Room(link, database, lanes, stamp, now)
+    taken = _take(link, [lane for lane in room.lanes if room.fits(lane)], want, room)
     room.record(link)
     until = now + want.lease
     link.run_among(_START, [values[SEQ] for values in taken], executor_id, until, now)
@@ -135,7 +150,7 @@ def _start(link: Link, database: Database, executor_id: str, want: Want, now: in
         )
         for values in taken
     ]
-    return Started(to_rows(link, database.lanes, started), held_until(room, lanes))
+    return Started(to_rows(link, database.lanes, started), held_until(room, room.lanes))
 
 
 def _take(link: Link, lanes: Sequence[Lane], want: Want, room: Room) -> list[Values]:
@@ -158,11 +173,16 @@ def _take(link: Link, lanes: Sequence[Lane], want: Want, room: Room) -> list[Val
     return []
 
 
-def _fitting(link: Link, database: Database, want: Want) -> list[Lane]:
-    """Lanes with ready jobs that this executor can ever take."""
-    ready = [lane for (lane,) in link.all(_READY_LANES)]
-    lanes = read_lanes(link, database.lanes, ready).values()
-    return [lane for lane in lanes if suits(lane, want)]
+def _ready(link: Link) -> list[int]:
+    """The lanes with ready jobs."""
+    return [lane for (lane,) in link.all(_READY_LANES)]
+
+
+def _suiting(link: Link, database: Database, want: Want, stamp: str | None, ready: Sequence[int]) -> Iterator[Lane]:
+    """Those that this executor can ever take, and that are not known to be shut."""
+    shut = database.terms.shut(stamp)
+    lanes = read_lanes(link, database.lanes, [key for key in ready if key not in shut]).values()
+    return (lane for lane in lanes if suits(lane, want))
 
 
 def _choose(

@@ -18,6 +18,7 @@ from ostinato_sql.dialect import Dialect
 from ostinato_sql.lane import Lane
 from ostinato_sql.link import Link
 from ostinato_sql.pool import Pool
+from ostinato_sql.terms import KnownTerms
 
 T = TypeVar("T")
 
@@ -37,6 +38,7 @@ class Database:
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self.lanes: dict[int, Lane] = {}
+        self.terms = KnownTerms()
         self.writes = 0
         """How many transactions this process has written through here."""
         self._errors: tuple[type[Exception], ...] = (*dialect.errors, SQLAlchemyError)

@@ -18,16 +18,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
-from sqlalchemy import bindparam, delete, literal_column, select, update
+from sqlalchemy import bindparam, delete, func, literal_column, select, update
 
 from ostinato.model import FINAL, After, Channel, Kind, State
 from ostinato.rules import consequence, first_state
 from ostinato_sql import waits
 from ostinato_sql.link import Link
 from ostinato_sql.statement import Keyed, at_most
-from ostinato_sql.tables import in_state, jobs
+from ostinato_sql.tables import jobs
 from ostinato_sql.tables import waits as waits_table
-from ostinato_sql.waits import TIED
+from ostinato_sql.waits import AWAITED
 
 
 class Waiter(NamedTuple):
@@ -36,21 +36,30 @@ class Waiter(NamedTuple):
     seq: int
     id: str
     kind: Kind
+    token: int
     run_at: int
-    tied: bool = True
+    awaited: bool
+    stepped: bool
 
 
-class Living(Protocol):
+class Ending(Protocol):
+    """What counts of a job that ends."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def awaited(self) -> bool: ...
+    @property
+    def stepped(self) -> bool: ...
+
+
+class Living(Ending, Protocol):
     """What counts of a job that is asked to end."""
 
     @property
     def seq(self) -> int: ...
     @property
-    def id(self) -> str: ...
-    @property
     def state(self) -> str: ...
-    @property
-    def tied(self) -> bool: ...
 
 
 class Step(NamedTuple):
@@ -59,31 +68,37 @@ class Step(NamedTuple):
     seq: int
     id: str
     state: str
-    tied: bool
+    awaited: bool
+    stepped: bool
     flow: str
 
 
-_AWAITED = Keyed(
+# In words that no index has: MariaDB would read, and lock, all jobs of which that is true.
+_is_blocked = func.lower(jobs.c.state) == literal_column("'blocked'")
+is_living = func.coalesce(jobs.c.ended_at, literal_column("-1")) == literal_column("-1")
+_SEQS = Keyed(lambda keys: select(jobs.c.seq).where(jobs.c.id.in_(keys)))
+# By ``seq``, since MariaDB locks in the order of the index that it reads.
+_LOCK = Keyed(
     lambda keys: (
-        select(jobs.c.id, jobs.c.seq, jobs.c.state, jobs.c.tied)
-        .where(jobs.c.id.in_(keys))
+        select(jobs.c.id, jobs.c.seq, jobs.c.state, jobs.c.awaited, jobs.c.stepped)
+        .where(jobs.c.seq.in_(keys))
         .order_by(jobs.c.seq)
         .with_for_update()
     )
 )
-_TIE = Keyed(lambda keys: update(jobs).where(jobs.c.seq.in_(keys)).values(tied=literal_column("1")))
-_WAITERS = Keyed(lambda keys: select(waits_table.c.job).where(waits_table.c.awaited.in_(keys)))
+_AWAIT = Keyed(lambda keys: update(jobs).where(jobs.c.seq.in_(keys)).values(awaited=literal_column("1")))
+_STEP = Keyed(lambda keys: update(jobs).where(jobs.c.seq.in_(keys)).values(stepped=literal_column("1")))
 _BLOCKED = Keyed(
     lambda keys: (
-        select(jobs.c.seq, jobs.c.id, jobs.c.kind, jobs.c.run_at, TIED)
-        .where(jobs.c.seq.in_(keys), in_state("blocked"))
+        select(jobs.c.seq, jobs.c.id, jobs.c.kind, jobs.c.token, jobs.c.run_at, AWAITED, jobs.c.stepped)
+        .where(jobs.c.seq.in_(keys), _is_blocked)
         .order_by(jobs.c.seq)
         .with_for_update()
     )
 )
 _WAITS = Keyed(
     lambda keys: (
-        select(waits_table.c.job, waits_table.c.awaited, waits_table.c.failure, waits_table.c.first)
+        select(*[waits_table.c[name] for name in ("job", "token", "awaited", "failure", "first")])
         .where(waits_table.c.awaited.in_(keys))
         .order_by(waits_table.c.job, waits_table.c.place)
     )
@@ -91,16 +106,15 @@ _WAITS = Keyed(
 _STRIKE = Keyed(lambda keys: delete(waits_table).where(waits_table.c.awaited.in_(keys)))
 _left = at_most(1, select(literal_column("1")).where(waits_table.c.job == jobs.c.seq)).correlate(jobs)
 _LEFT = Keyed(lambda keys: select(jobs.c.seq, _left.scalar_subquery()).where(jobs.c.seq.in_(keys)))
-_living_steps = jobs.c.ended_at.is_(None)
+_STEPS_OF = Keyed(lambda keys: select(jobs.c.id, jobs.c.seq).where(jobs.c.flow.in_(keys), is_living))
 _STEPS = Keyed(
     lambda keys: (
-        select(jobs.c.seq, jobs.c.id, jobs.c.state, TIED, jobs.c.flow)
-        .where(jobs.c.flow.in_(keys), _living_steps)
+        select(jobs.c.seq, jobs.c.id, jobs.c.state, AWAITED, jobs.c.stepped, jobs.c.flow)
+        .where(jobs.c.seq.in_(keys), is_living)
         .order_by(jobs.c.seq)
         .with_for_update()
     )
 )
-_STEP_IDS = Keyed(lambda keys: select(jobs.c.id).where(jobs.c.flow.in_(keys), _living_steps))
 _MOVE = Keyed(
     lambda keys: (
         update(jobs)
@@ -121,23 +135,28 @@ _FLAG = Keyed(
 )
 
 
-def tie(link: Link, ids: Iterable[str]) -> dict[str, State]:
-    """From now on, the ends of these jobs matter to others. Those that are known, locked, and their states."""
-    found = link.among(_AWAITED, ids)
-    link.run_among(_TIE, [seq for _, seq, _, tied in found if not tied])
-    return {job_id: state for job_id, _, state, _ in found}
+def tie(link: Link, awaited: Iterable[str], flows: Iterable[str]) -> dict[str, State]:
+    """From now on somebody waits for these jobs, or they are flows with steps. Those that are known, locked,
+    and their states."""
+    seqs = [seq for (seq,) in link.among(_SEQS, sorted({*awaited, *flows}))]
+    found = link.among(_LOCK, sorted(seqs))
+    waiting, stepping = set(awaited), set(flows)
+    link.run_among(_AWAIT, [seq for job_id, seq, _, known, _ in found if job_id in waiting and not known])
+    link.run_among(_STEP, [seq for job_id, seq, _, _, known in found if job_id in stepping and not known])
+    return {job_id: state for job_id, _, state, _, _ in found}
 
 
 def lock_steps(link: Link, ids: Iterable[str]) -> None:
     """Of jobs that are about to be ended: steps before their flows, as those do who end the steps."""
-    generations = [list(dict.fromkeys(ids))]
-    seen = set(generations[0])
-    while generations[-1]:
-        found = {job_id for (job_id,) in link.among(_STEP_IDS, generations[-1])} - seen
-        seen |= found
-        generations.append(sorted(found))
-    for generation in reversed(generations[1:]):
-        link.among(_AWAITED, generation)
+    flows = seen = set(ids)
+    generations = []
+    while flows:
+        found: dict[str, int] = dict(link.among(_STEPS_OF, sorted(flows)))
+        generations.append(sorted(found.values()))
+        flows = found.keys() - seen
+        seen = seen | flows
+    for generation in reversed(generations):
+        link.among(_LOCK, generation)
 
 
 class Consequences:
@@ -147,13 +166,21 @@ class Consequences:
         self.told: set[Channel] = set()
         self._link = link
         self._now = now
-        self._ended: dict[str, State] = {}  # whose consequences are still to be drawn
+        self._ended: dict[str, State] = {}  # those that others wait for
+        self._flows: list[str] = []  # those that have steps
 
-    def ended(self, job_id: str, state: State, tied: bool) -> None:
+    def ended(self, job: Ending, state: State) -> None:
         """This job has ended, and is locked."""
         self.told.add("ended")
-        if tied:
-            self._ended[job_id] = state
+        if job.awaited:
+            self._ended[job.id] = state
+        if job.stepped:
+            self._flows.append(job.id)
+
+    def look_back(self, ended: Mapping[str, State]) -> None:
+        """Others have begun to wait for jobs that have ended before."""
+        self._ended.update(ended)
+        self.draw()
 
     def ask_to_end(self, living: Sequence[Living], reason: str) -> None:
         """Jobs that run are flagged, the others are cancelled at once."""
@@ -165,16 +192,16 @@ class Consequences:
         self._move([one.seq for one in others], "cancelled", reason)
         waits.end(self._link, [one.seq for one in others if one.state == "blocked"])
         for one in others:
-            self.ended(one.id, "cancelled", one.tied)
+            self.ended(one, "cancelled")
 
     def wait(self, waiting: Sequence[tuple[Waiter, After]], new: Mapping[str, int], flows: Iterable[str] = ()) -> None:
         """Blocked jobs wait from now on, if there still is anything to wait for. ``new`` are jobs that
         this transaction has made, with their ``seq``: those that come later count as ended long ago.
         ``flows`` got new steps."""
         ids = {job_id for _, after in waiting for job_id in after.jobs}
-        known = tie(self._link, sorted(job_id for job_id in {*ids, *flows} if job_id not in new))
-        ended = {job_id: known.get(job_id, "succeeded") for job_id in ids if job_id not in new}
-        ended = {job_id: state for job_id, state in ended.items() if state in FINAL}
+        others = ids - new.keys()
+        known = tie(self._link, others, set(flows) - new.keys())
+        ended = {job_id: state for job_id in others if (state := known.get(job_id, "succeeded")) in FINAL}
         fates = _Fates(self._now)
         left = []
         for waiter, after in waiting:
@@ -185,42 +212,49 @@ class Consequences:
                 if state in FINAL:
                     ended[waiter.id] = state
             else:
-                left.append((waiter.seq, replace(after, jobs=tuple(one for one in after.jobs if one not in over))))
+                left.append(
+                    (waiter.seq, waiter.token, replace(after, jobs=tuple(one for one in after.jobs if one not in over)))
+                )
         waits.add(self._link, left)
         self._meet(fates)
 
     def draw(self) -> None:
         """All that follows, and what follows from that."""
-        while self._ended:
-            ended, self._ended = self._ended, {}
+        while self._ended or self._flows:
+            ended, self._ended, flows, self._flows = self._ended, {}, self._flows, []
             self._release(ended)
-            self._end_steps(ended)
+            self._end_steps(flows)
 
     def _release(self, ended: Mapping[str, State]) -> None:
-        """What becomes of those that waited for the ended jobs."""
+        """What becomes of those that waited for the ended jobs. Some may be released by others until they
+        are locked here; one that then waits again has another token."""
         link = self._link
-        seqs = [seq for (seq,) in link.among(_WAITERS, ended)]
-        if not seqs:
+        struck = link.among(_WAITS, ended)
+        if not struck:
             return
-        blocked = {values[0]: Waiter(*values) for values in link.among(_BLOCKED, sorted(seqs))}
+        blocked = {values[0]: Waiter(*values) for values in link.among(_BLOCKED, sorted({one[0] for one in struck}))}
         heard: dict[int, list[str]] = defaultdict(list)
         rules: dict[int, After] = {}
-        for seq, awaited, failure, first in link.among(_WAITS, ended):  # read once more, now that they are locked
-            if seq in blocked:
+        for seq, token, awaited, failure, first in struck:
+            if seq in blocked and blocked[seq].token == token:
                 heard[seq].append(awaited)
                 rules[seq] = After((), failure, bool(first))
         link.run_among(_STRIKE, ended)
-        more = {seq for seq, left in link.among(_LEFT, heard) if left}
         fates = _Fates(self._now)
         for seq, awaited in heard.items():
-            if fate := consequence(rules[seq], [*awaited, _OTHERS] if seq in more else awaited, ended):
+            if fate := consequence(rules[seq], [*awaited, _OTHERS], ended):
                 fates.add(blocked[seq], *fate)
-        waits.end(link, [waiter.seq for waiter in fates.waiters if waiter.seq in more])
+        settled = {waiter.seq for some in fates.of.values() for waiter in some}
+        waits.end(link, settled)
+        for seq, left in link.among(_LEFT, heard.keys() - settled):
+            if not left:
+                fates.add(blocked[seq], "ready", "")
         self._meet(fates)
 
-    def _end_steps(self, ended: Mapping[str, State]) -> None:
+    def _end_steps(self, flows: Sequence[str]) -> None:
         steps: dict[str, list[Step]] = defaultdict(list)
-        for values in self._link.among(_STEPS, ended):
+        seqs = sorted(seq for _, seq in self._link.among(_STEPS_OF, flows))
+        for values in self._link.among(_STEPS, seqs):
             steps[values[-1]].append(Step(*values))
         for flow, some in steps.items():
             self.ask_to_end(some, f"its flow {flow} has ended")
@@ -232,14 +266,14 @@ class Consequences:
                 self.told.add("ready")
                 continue
             for waiter in waiters:
-                self.ended(waiter.id, state, waiter.tied)
+                self.ended(waiter, state)
 
     def _move(self, seqs: Iterable[int], state: State, reason: str) -> None:
         self._link.run_among(_MOVE, seqs, state, self._now if state in FINAL else None, reason)
 
 
 _OTHERS = ""
-"""Stands for all that a job waits for besides."""
+"""Stands for all that a job may wait for besides."""
 
 
 class _Fates:
@@ -253,7 +287,3 @@ class _Fates:
         state = first_state(waiter, waiter.run_at, self._now) if state == "ready" else state
         self.of[state, reason].append(waiter)
         return state
-
-    @property
-    def waiters(self) -> list[Waiter]:
-        return [waiter for some in self.of.values() for waiter in some]

@@ -25,10 +25,11 @@ from ostinato_sql.database import Database
 from ostinato_sql.dependence import Consequences
 from ostinato_sql.dialect import Dialect
 from ostinato_sql.link import Link, Values
-from ostinato_sql.rows import ID, SEQ, STATE, WHOLE, to_rows
+from ostinato_sql.rows import SEQ, STATE, WHOLE, to_rows
 from ostinato_sql.statement import Keyed, Statement, at_most
 from ostinato_sql.tables import is_ready, is_scheduled, jobs, may_expire, may_lapse, may_rise
-from ostinato_sql.waits import TIED
+from ostinato_sql.terms import stamp_now
+from ostinato_sql.waits import AWAITED
 
 PORTION = 2000
 """Jobs moved in one transaction: should a million come due at once, other writers get their turn."""
@@ -45,15 +46,16 @@ _AHEAD = Statement(
         _first(dialect.rising, and_(may_rise, dialect.rising.is_not(None))),
         _first(jobs.c.expires_at, may_expire),
         _first(dialect.lapsing, and_(may_lapse, dialect.lapsing.is_not(None))),
+        stamp_now,
     )
 )
 
 
 class Ahead:
-    """When the next of each kind comes, at the cost of five looks at an index."""
+    """When the next of each kind comes, at the cost of five looks at an index; and the ``stamp`` of the terms."""
 
     def __init__(self, link: Link) -> None:
-        ((ready, run_at, promote_at, expires_at, lapses_at),) = link.all(_AHEAD)
+        ((ready, run_at, promote_at, expires_at, lapses_at, self.stamp),) = link.all(_AHEAD)
         self.ready = ready is not None
         self.next_at: int | None = sooner(run_at, lapses_at)
         """When there is something to claim, or a job that somebody waits for has waited long enough."""
@@ -80,7 +82,8 @@ def _portion(
     return Statement(write, "now")
 
 
-_EXPIRING = _portion(lambda dialect: jobs.c.expires_at, may_expire, jobs.c.state, TIED)
+_ENDING = (jobs.c.id, jobs.c.state, AWAITED, jobs.c.stepped)
+_EXPIRING = _portion(lambda dialect: jobs.c.expires_at, may_expire, *_ENDING)
 _RISING = _portion(lambda dialect: dialect.rising, may_rise)
 _COMING = _portion(lambda dialect: jobs.c.run_at, is_scheduled)
 _EXPIRED = Keyed(lambda keys: select(*WHOLE).where(jobs.c.seq.in_(keys)).order_by(jobs.c.seq))
@@ -109,11 +112,23 @@ _RISE = Keyed(_change(priority=literal_column(str(HIGH))))
 _COME = Keyed(_change(state=literal_column("'ready'")))
 
 
+class Expiring(NamedTuple):
+    """What counts of a job whose time has run out."""
+
+    seq: int
+    id: str
+    state: str
+    awaited: bool
+    stepped: bool
+
+
 class Brought(NamedTuple):
-    """What time has brought: ``more`` of it is left, for another transaction; ``told`` should hear of it."""
+    """What time has brought, if ``any``: ``more`` of it is left, for another transaction; ``told`` should
+    hear of it."""
 
     ahead: Ahead
     expired: list[Row]
+    any: bool
     more: bool
     told: set[Channel]
 
@@ -122,7 +137,7 @@ def apply(link: Link, database: Database, now: int) -> Brought:
     """Apply what is due, at most a portion of each kind."""
     ahead = Ahead(link)
     if not ahead.due(now):
-        return Brought(ahead, [], False, set())
+        return Brought(ahead, [], any=False, more=False, told=set())
     consequences = Consequences(link, now)
     expired = _expire(link, consequences, now)
     most = len(expired)
@@ -131,17 +146,16 @@ def apply(link: Link, database: Database, now: int) -> Brought:
         link.run_among(change, seqs)
         most = max(most, len(seqs))
     unstarted = to_rows(link, database.lanes, [values for values in expired if values[STATE] == "expired"])
-    return Brought(Ahead(link), unstarted, most == PORTION, consequences.told)
+    return Brought(Ahead(link), unstarted, any=True, more=most == PORTION, told=consequences.told)
 
 
 def _expire(link: Link, consequences: Consequences, now: int) -> list[Values]:
     """Those whose time has run out, as they are now. What follows of it may come due at once too."""
-    found = link.all(_EXPIRING, now)
-    link.run_among(_EXPIRE, [seq for seq, _, _ in found], now)
-    waits.end(link, [seq for seq, state, _ in found if state == "blocked"])
-    tied = {seq for seq, _, tied in found if tied}
-    expired = link.among(_EXPIRED, [seq for seq, _, _ in found])
+    found = {values[0]: Expiring(*values) for values in link.all(_EXPIRING, now)}
+    link.run_among(_EXPIRE, found, now)
+    waits.end(link, [one.seq for one in found.values() if one.state == "blocked"])
+    expired = link.among(_EXPIRED, found)
     for values in expired:
-        consequences.ended(values[ID], values[STATE], values[SEQ] in tied)
+        consequences.ended(found[values[SEQ]], values[STATE])
     consequences.draw()
     return expired

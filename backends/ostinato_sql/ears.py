@@ -151,6 +151,36 @@ class Teller:
             self._thread.join(5)
 
 
+class Waking:
+    """What the wakers of databases behind a server have in common: ears here, a voice, and a thread that
+    hears what others say, from the first listener on."""
+
+    def __init__(self, connect: Callable[[], Speaks], errors: tuple[type[Exception], ...]) -> None:
+        self._ears = Ears()
+        self._teller = Teller(connect, errors)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._listening = threading.Event()
+        """Set once others are heard, or cannot be for now."""
+        self._closed = threading.Event()
+
+    def tell(self, channels: frozenset[Channel]) -> None:
+        self._ears.hear(channels)
+        self._teller.tell(channel[0] for channel in channels)
+
+    def listen(self, channels: frozenset[Channel]) -> Ear:
+        ear = self._ears.add(channels)
+        with self._lock:
+            if self._thread is None and not self._closed.is_set():
+                self._thread = threading.Thread(target=self._work, name="ostinato-listen", daemon=True)
+                self._thread.start()
+        self._listening.wait(5)
+        return ear
+
+    def _work(self) -> None:
+        raise NotImplementedError
+
+
 class Looking:
     """Hears by looking: a query answers with something for each channel that changes when there is news."""
 

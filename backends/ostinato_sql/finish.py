@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 from sqlalchemy import bindparam, insert, literal_column, null, select, update
 
-from ostinato.model import FINAL, After, Channel, End, Fence, Job, Kind, State
-from ostinato.rules import units_of, way_out
-from ostinato_sql import capacity
+from ostinato.model import FINAL, After, Channel, End, Fence, Job, State
+from ostinato.rules import way_out
 from ostinato_sql.database import Database
 from ostinato_sql.dependence import Consequences, Waiter
 from ostinato_sql.lane import read_lanes
@@ -18,7 +17,8 @@ from ostinato_sql.post import insert_jobs
 from ostinato_sql.rows import attempt_values, error_text
 from ostinato_sql.statement import Keyed, Statement
 from ostinato_sql.tables import attempts, is_running, jobs
-from ostinato_sql.waits import TIED
+from ostinato_sql.terms import read_stamp
+from ostinato_sql.waits import AWAITED
 
 
 class Held(Struct):
@@ -31,13 +31,13 @@ class Held(Struct):
     state: str
     cancelling: int
     reason: str
-    kind: Kind
-    tied: bool
+    stepped: bool
+    awaited: bool
 
 
 _HELD = Keyed(
     lambda keys: (
-        select(*[jobs.c[name] for name in Held.__struct_fields__[:-1]], TIED)
+        select(*[jobs.c[name] for name in Held.__struct_fields__[:-1]], AWAITED)
         .where(jobs.c.id.in_(keys))
         .order_by(jobs.c.seq)  # all who lock several jobs do so in this order, and none waits for ever
         .with_for_update()
@@ -81,12 +81,13 @@ def finish(
         records.append(attempt_values(row.seq, row.token, end.attempt))
         if state == end.state:
             posts += end.posts
+        row.stepped = row.stepped or any(post.flow == row.id for post in end.posts)
         if state in FINAL:
-            consequences.ended(row.id, state, row.tied or any(post.flow == row.id for post in end.posts))
+            consequences.ended(row, state)
         else:
             told.add("ready")
         if state == "blocked":
-            waiter = Waiter(row.seq, row.id, row.kind, end.run_at)
+            waiter = Waiter(row.seq, row.id, "function", row.token, end.run_at, row.awaited, row.stepped)
             suspended.append((waiter, end.after or After(())))
         lanes.add(row.lane)
     link.run_many(_LEAVE, left)
@@ -94,7 +95,8 @@ def finish(
     created = [posted.id for posted in insert_jobs(link, database, posts, now) if posted.created]
     if created:
         told.add("ready")
-    consequences.wait(suspended, dict.fromkeys(created, 0))
+    steps = {post.id for post in posts if post.flow is not None}  # known to be awaited as soon as they are there
+    consequences.wait(suspended, dict.fromkeys((one for one in created if one in steps), 0))
     consequences.draw()
     if lanes and "ready" not in told and _awaited(link, database, lanes):
         told.add("ready")
@@ -111,10 +113,8 @@ def _left(row: Held, end: End, state: State, reason: str, now: int) -> tuple[obj
 
 def _awaited(link: Link, database: Database, lanes: set[int]) -> bool:
     """Whether a job of one of the lanes, now gone, gave back something that others may wait for."""
-    limited = capacity.read(link)[0].keys()
-    return bool(limited) and any(
-        limited & units_of(lane).keys() for lane in read_lanes(link, database.lanes, lanes).values()
-    )
+    left = list(read_lanes(link, database.lanes, lanes).values())
+    return any(one.holds for one in database.terms.of(link, read_stamp(link), left).values())
 
 
 def _applied_before(link: Link, seqs: Sequence[int]) -> set[tuple[int, int]]:

@@ -35,8 +35,45 @@ STEPS: dict[int, tuple[str, ...]] = {
         "version INTEGER NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID",
         "DELETE FROM ostinato_executors",  # who lives says so again, in the words of today
     ),
+    2: (
+        "ALTER TABLE ostinato_jobs ADD COLUMN {after} {long}",
+        "ALTER TABLE ostinato_jobs ADD COLUMN flow {name}",
+        "ALTER TABLE ostinato_jobs ADD COLUMN step {long}",
+        "ALTER TABLE ostinato_jobs ADD COLUMN fallback {long}",
+        "ALTER TABLE ostinato_jobs ADD COLUMN awaited {whole} DEFAULT '0' NOT NULL",
+        "ALTER TABLE ostinato_jobs ADD COLUMN stepped {whole} DEFAULT '0' NOT NULL",
+        "CREATE INDEX ostinato_flow ON ostinato_jobs (flow, seq){of_flows}",
+        "{lapses_at}",
+        "CREATE INDEX ostinato_lapsing ON ostinato_jobs {lapsing}",
+        "CREATE TABLE ostinato_steps (job {whole} NOT NULL, name {name} NOT NULL, value {long} NOT NULL, "
+        "PRIMARY KEY (job, name)){end}",
+        "CREATE TABLE ostinato_waits (awaited {name} NOT NULL, job {whole} NOT NULL, token {whole} NOT NULL, "
+        "place {whole} NOT NULL, failure VARCHAR(8) NOT NULL, first INTEGER NOT NULL, PRIMARY KEY (awaited, job)){end}",
+        "CREATE INDEX ostinato_waits_job ON ostinato_waits (job, place)",
+    ),
 }
 """By the version that they start from. Of version 1 there are SQLite files only."""
+_PARTIAL = {
+    "after": '"after"',
+    "of_flows": " WHERE flow IS NOT NULL",
+    "lapses_at": "",
+    "lapsing": "(expires_at) WHERE state = 'waiting' AND attempt = 0 AND expires_at IS NOT NULL",
+}
+_WORDS = {
+    "sqlite": {**_PARTIAL, "name": "VARCHAR(255)", "long": "TEXT", "whole": "INTEGER", "end": " WITHOUT ROWID"},
+    "postgresql": {**_PARTIAL, "name": "TEXT", "long": "TEXT", "whole": "BIGINT", "end": ""},
+    "mysql": {
+        "after": "`after`",
+        "of_flows": "",
+        "lapses_at": "ALTER TABLE ostinato_jobs ADD COLUMN lapses_at BIGINT GENERATED ALWAYS AS (CASE WHEN "
+        "state = 'waiting' AND attempt = 0 THEN expires_at END) VIRTUAL",
+        "lapsing": "(lapses_at)",
+        "name": "VARCHAR(255)",
+        "long": "LONGTEXT",
+        "whole": "BIGINT",
+    },
+}
+"""What each database calls it. As little to be changed as the steps."""
 NEWEST = max(STEPS) + 1
 
 _META = Statement(select(meta.c.value).where(meta.c.name == bindparam("wanted")), "wanted")
@@ -63,7 +100,9 @@ def statements(dialect: Dialect, found: int | None) -> list[str]:
     if found is None:
         done = f"INSERT INTO ostinato_meta (name, value) VALUES ('schema', '{NEWEST}')"  # noqa: S608 - a number
         return [*_creation(dialect), dialect.naming.apply_bare(done)]
-    texts = [text for at in range(found, NEWEST) for text in STEPS[at]]
+    words = {"end": dialect.table_end, **_WORDS[dialect.name]}
+    written = [text.format_map(words) for at in range(found, NEWEST) for text in STEPS[at]]
+    texts = [text for text in written if text]
     if texts:
         texts.append(f"UPDATE ostinato_meta SET value = '{NEWEST}' WHERE name = 'schema'")  # noqa: S608 - a number
     return [dialect.naming.apply_bare(text) for text in texts]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import select as polling
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import pymysql
@@ -25,8 +26,7 @@ from ostinato.errors import StoreCorrupt, StoreError, StoreUnavailable
 from ostinato_sql import poll
 from ostinato_sql.dialect import Linked, Waker, values_of
 from ostinato_sql.link import Link
-from ostinato_sql.naming import Naming
-from ostinato_sql.serverclock import ServerClock
+from ostinato_sql.served import DURABLE, Served
 
 BITS = 20
 """A number that is drawn stands for so many bits of ``jobs.seq``: one is enough for a whole post."""
@@ -58,41 +58,26 @@ _RESERVE = "INSERT INTO ostinato_seq () VALUES (); DELETE FROM ostinato_seq WHER
 _NOW = "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)"
 _LOCK_SHARED = "SELECT value FROM ostinato_meta WHERE name = 'schema' LOCK IN SHARE MODE"
 _LOCK_ALONE = "SELECT value FROM ostinato_meta WHERE name = 'schema' FOR UPDATE"
-_DURABLE = "a crash of the process, of this machine and of the server: each is synced to the server's disk"
 _RACES = (1213, 1205, 1020)  # deadlock, lock wait timeout, changed since it was read
 
 
-class MysqlDialect:
+class MysqlDialect(Served):
     name = "mysql"
     core: Core = core.dialect(paramstyle="format")
     errors: tuple[type[Exception], ...] = (pymysql.Error,)
     alone = False
     partial = False
+    table_end = ""
+    defaults = _SETTINGS
     whose = "SELECT DATABASE(), @@hostname, @@port, @@datadir"
     ready_lanes = _READY_LANES
     own_tables: tuple[str, ...] = (*_COMPUTED, _SEQUENCE, poll.TABLE)
     rising: ColumnElement[int] = literal_column("ostinato_jobs.rises_at")
     lapsing: ColumnElement[int] = literal_column("ostinato_jobs.lapses_at")
 
-    def __init__(
-        self,
-        place: str,
-        settings: Mapping[str, Any],
-        clock: Callable[[], int] | None = None,
-        *,
-        naming: Naming = Naming(),  # noqa: B008 - a frozen value
-        migrates: bool = True,
-    ) -> None:
-        """``settings`` are PyMySQL's; ``place`` says in messages which database it is."""
-        self.place = place
-        self.naming = naming
-        self.migrates = migrates
-        self.durable = _DURABLE
-        self.table_end = ""
-        self._settings = {**_SETTINGS, **settings}
-        self._tls: dict[str, Any] = {} if any(name.startswith("ssl") for name in settings) else {"ssl": _unverified()}
-        self._server_clock = ServerClock() if clock is None else None
-        self.clock: Callable[[], int] = clock or self._server_clock or ServerClock()
+    @cached_property
+    def _tls(self) -> dict[str, Any]:
+        return {} if any(name.startswith("ssl") for name in self._settings) else {"ssl": _unverified()}
 
     # connections
 
@@ -142,7 +127,7 @@ class MysqlDialect:
         ((flush, read_only),) = link.cursor.fetchall()
         if read_only and str(read_only) not in ("0", "OFF"):
             raise StoreUnavailable(f"{self.place} only reads (read_only is on). Name the primary.")
-        self.durable = _DURABLE
+        self.durable = DURABLE
         if flush != 1:
             self.durable = (
                 "a crash of the process; a crash of the server's machine may lose the newest "

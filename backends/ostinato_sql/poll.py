@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import random
 import secrets
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from ostinato.model import Channel
-from ostinato.storage import Listener
-from ostinato_sql.ears import CHANNELS, PATIENCE, Ears, Looking, Teller, log
+from ostinato_sql.ears import CHANNELS, PATIENCE, Looking, Waking, log
 from ostinato_sql.naming import Naming
 
 TABLE = (
@@ -53,7 +51,7 @@ class Counter:
             self._connection.close()
 
 
-class Polling:
+class Polling(Waking):
     """`ostinato_sql.dialect.Waker` by looking."""
 
     def __init__(self, connect: Connect, naming: Naming, errors: tuple[type[Exception], ...], place: str) -> None:
@@ -62,25 +60,7 @@ class Polling:
         self._errors: tuple[type[Exception], ...] = (*errors, OSError)
         self._place = place
         self._name = secrets.token_hex(4)
-        self._ears = Ears()
-        self._teller = Teller(lambda: Counter(connect, naming, self._name), self._errors)
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._looking = threading.Event()
-        self._closed = threading.Event()
-
-    def tell(self, channels: frozenset[Channel]) -> None:
-        self._ears.hear(channels)
-        self._teller.tell(channel[0] for channel in channels)
-
-    def listen(self, channels: frozenset[Channel]) -> Listener:
-        ear = self._ears.add(channels)
-        with self._lock:
-            if self._thread is None and not self._closed.is_set():
-                self._thread = threading.Thread(target=self._work, name="ostinato-listen", daemon=True)
-                self._thread.start()
-        self._looking.wait(5)
-        return ear
+        super().__init__(lambda: Counter(connect, naming, self._name), self._errors)
 
     def close(self) -> None:
         if self._closed.is_set():
@@ -97,12 +77,12 @@ class Polling:
             connection = None
             try:
                 connection = self._connect()
-                if self._looking.is_set():
+                if self._listening.is_set():
                     self._ears.hear(CHANNELS)  # whatever was said meanwhile
                 self._look(connection)
             except self._errors as error:
                 log.debug("not looking at %s: %s", self._place, error)
-                self._looking.set()
+                self._listening.set()
                 self._closed.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
                 pause = min(2 * pause, PATIENCE[1])
             finally:
@@ -118,6 +98,6 @@ class Polling:
 
         looking = Looking(self._ears, look, _PACE)
         looking.first()
-        self._looking.set()
+        self._listening.set()
         while not self._closed.wait(looking.pause * random.uniform(0.95, 1.05)):  # noqa: S311 - not all in step
             looking.again()

@@ -8,28 +8,33 @@ from collections.abc import Callable, Container, Sequence
 from msgspec.structs import replace
 from sqlalchemy import bindparam, delete, insert, select, update
 
-from ostinato.model import Job
+from ostinato.model import FINAL, Job
 from ostinato.storage import Posted, Record
 from ostinato_sql import unique, waits
 from ostinato_sql.database import Database
 from ostinato_sql.dependence import Consequences, Waiter, tie
 from ostinato_sql.lane import Lane, lane_of, lane_values
-from ostinato_sql.link import Link
+from ostinato_sql.link import Link, Values
 from ostinato_sql.rows import (
     LOADED_COLUMNS,
     NEW_COLUMNS,
+    TIE_COLUMNS,
     attempt_values,
+    is_tied,
     loaded_values,
     new_row,
     tag_key,
+    ties,
 )
 from ostinato_sql.statement import Keyed, Statement
 from ostinato_sql.tables import attempts, jobs, lanes, notes, steps, tags
 
 _INSERT = Statement(lambda dialect: dialect.insert_new(jobs), *NEW_COLUMNS)
+_INSERT_TIED = Statement(lambda dialect: dialect.insert_new(jobs), *NEW_COLUMNS, *TIE_COLUMNS)
 _INSERT_TAGS = Statement(insert(tags), "tag", "job")
 _INSERT_LANES = Statement(lambda dialect: dialect.insert_new(lanes), *lanes.c.keys())
-_REPLACED = tuple(name for name in NEW_COLUMNS if name not in ("seq", "id", "position", "posted_at", "front", "tied"))
+_KEPT = ("seq", "id", "position", "posted_at", "front", "awaited", "stepped")
+_REPLACED = tuple(name for name in (*NEW_COLUMNS, *TIE_COLUMNS) if name not in _KEPT)
 _REPLACE = Statement(
     update(jobs)
     .where(jobs.c.seq == bindparam("which"))
@@ -76,8 +81,9 @@ def _post(
 ) -> list[Posted]:
     """Store those whose id is new, and make them wait for what they come after."""
     answers, first = _insert(link, database, batch, now, prepared)
-    made = [(at, posted.id, job) for at, (posted, job) in enumerate(zip(answers, batch, strict=True), first)]
-    _depend(link, [one for one, posted in zip(made, answers, strict=True) if posted.created], now)
+    if any(map(is_tied, batch)):
+        made = zip(range(first, first + len(batch)), answers, batch, strict=True)
+        _depend(link, [(seq, posted.id, job) for seq, posted, job in made if posted.created], now)
     return answers
 
 
@@ -85,7 +91,9 @@ def _depend(link: Link, made: Sequence[tuple[int, str, Job]], now: int) -> None:
     """What the new jobs (with their ``seq`` and id) come after, and the flows that they are steps of, hear of
     them."""
     waiting = [
-        (Waiter(seq, job_id, job.kind, job.run_at), job.after) for seq, job_id, job in made if job.after is not None
+        (Waiter(seq, job_id, job.kind, 0, job.run_at, awaited=True, stepped=False), job.after)
+        for seq, job_id, job in made
+        if job.after is not None
     ]
     flows = {job.flow for _, _, job in made if job.flow is not None}
     if waiting or flows:
@@ -110,17 +118,15 @@ def _insert(
     """Store those whose id is new, and tell the ``seq`` of the first. An empty id never is somebody else's."""
     if not batch:
         return [], 0
-    awaited = {job_id for job in batch if job.after is not None for job_id in job.after.jobs}
     seq = first = prepared(batch) if prepared else prepare(link, database, batch)
     rows, ids = [], []
     for job in batch:
         job_id = job.id or uuid.uuid4().hex
         ids.append(job_id)
-        tied = job.flow is not None or job_id in awaited  # flows wait for most of their steps
-        rows.append(new_row(job, job_id, seq, _lane(job).id, now, tied=tied))
+        rows.append(new_row(job, job_id, seq, _lane(job).id, now))
         seq += 1
     created: Container[int] = range(first, seq)
-    if link.run_many(_INSERT, rows) < len(rows):  # some ids were known
+    if _run_insert(link, batch, rows) < len(rows):  # some ids were known
         created = {stored for (stored,) in link.among(_STORED, ids)}
     tagged = [(at, job.tags) for at, job in enumerate(batch, first) if job.tags and at in created]
     link.run_many(_INSERT_TAGS, [(tag_key(tag), at) for at, names in tagged for tag in dict.fromkeys(names)])
@@ -128,11 +134,22 @@ def _insert(
     return [Posted(job_id, at in created) for at, job_id in enumerate(ids, first)], first
 
 
+def _run_insert(link: Link, batch: Sequence[Job], rows: list[Values]) -> int:
+    if not any(map(is_tied, batch)):
+        return link.run_many(_INSERT, rows)
+    awaited = {job_id for job in batch if job.after is not None for job_id in job.after.jobs}
+    flows = {job.flow for job in batch if job.flow is not None}
+    # Flows wait for most of their steps: they are said to be awaited from the beginning.
+    tied = [ties(job, job.flow is not None or job.id in awaited, job.id in flows) for job in batch]
+    return link.run_many(_INSERT_TIED, [(*row, *more) for row, more in zip(rows, tied, strict=True)])
+
+
 def _replace(link: Link, database: Database, seq: int, job: Job, now: int) -> None:
     """All of a waiting job but its id, when it was posted and its place in line."""
     lane = _lane(job)
     _add_lanes(link, database, {lane})
-    values = dict(zip(NEW_COLUMNS, new_row(job, job.id, seq, lane.id, now), strict=True))
+    row = (*new_row(job, job.id, seq, lane.id, now), *ties(job, awaited=True, stepped=True))
+    values = dict(zip((*NEW_COLUMNS, *TIE_COLUMNS), row, strict=True))
     link.run(_REPLACE, *(values[name] for name in _REPLACED), seq)
     link.run(_FORGET_TAGS, seq)
     link.run_many(_INSERT_TAGS, [(tag_key(tag), seq) for tag in dict.fromkeys(job.tags)])
@@ -152,10 +169,14 @@ def load(link: Link, database: Database, records: Sequence[Record], now: int) ->
     noted += [(seq, "checkpoint", record.row.checkpoint) for record, seq in loaded]
     link.run_many(_LOAD_NOTE, [note for note in noted if note[2] is not None])
     link.run_many(_LOAD_STEP, [(seq, *step) for record, seq in loaded for step in record.row.steps.items()])
-    waiting = [(seq, record.row.after) for record, seq in loaded if record.row.after is not None]
+    waiting = [(seq, record.row.token, record.row.after) for record, seq in loaded if record.row.after is not None]
     waits.add(link, waiting)
     flows = {record.row.job.flow for record, _ in loaded if record.row.job.flow is not None}
-    tie(link, sorted(flows.union(*(after.jobs for _, after in waiting))))
+    awaited = {job_id for _, _, after in waiting for job_id in after.jobs}
+    known = tie(link, awaited, flows)
+    if known.keys() < awaited:
+        waits.expect_strays(link)
+    Consequences(link, now).look_back({one: state for one, state in known.items() if one in awaited and state in FINAL})
     unique.load(link, [(record.row.job.unique, seq) for record, seq in loaded if record.row.job.unique], now)
     return answers
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import select as polling
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import psycopg
@@ -24,9 +25,8 @@ from ostinato.errors import StoreCorrupt, StoreError, StoreUnavailable
 from ostinato.model import Channel
 from ostinato_sql.dialect import READY_LANES, Linked, Waker, values_of
 from ostinato_sql.link import Link
-from ostinato_sql.naming import Naming
 from ostinato_sql.push import Pushing
-from ostinato_sql.serverclock import ServerClock
+from ostinato_sql.served import DURABLE, Served
 from ostinato_sql.tables import jobs
 
 BITS = 20
@@ -49,10 +49,9 @@ _LOOK = """
         (SELECT count(*) FROM ostinato_executors),
         (SELECT count(*) FROM ostinato_jobs WHERE state = 'running' AND cancelling <> 0)
 """
-_DURABLE = "a crash of the process, of this machine and of the server: each is synced to the server's disk"
 
 
-class PostgresDialect:
+class PostgresDialect(Served):
     name = "postgresql"
     core: Core = core.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
     errors: tuple[type[Exception], ...] = (psycopg.Error,)
@@ -62,27 +61,13 @@ class PostgresDialect:
     ready_lanes = READY_LANES
     own_tables: tuple[str, ...] = ("CREATE SEQUENCE ostinato_seq",)
     table_end = ""
+    defaults = _SETTINGS
     rising: ColumnElement[int] = jobs.c.promote_at
     lapsing: ColumnElement[int] = jobs.c.expires_at
 
-    def __init__(
-        self,
-        place: str,
-        settings: Mapping[str, Any],
-        clock: Callable[[], int] | None = None,
-        *,
-        naming: Naming = Naming(),  # noqa: B008 - a frozen value
-        migrates: bool = True,
-    ) -> None:
-        """``settings`` are psycopg's; ``place`` says in messages which database it is."""
-        self.place = place
-        self.naming = naming
-        self.migrates = migrates
-        self.durable = _DURABLE
-        self._settings = {**_SETTINGS, **settings}
-        self._server_clock = ServerClock() if clock is None else None
-        self.clock: Callable[[], int] = clock or self._server_clock or ServerClock()
-        self._lock_keys = naming.key("capacities"), naming.key("schema")
+    @cached_property
+    def _lock_keys(self) -> tuple[int, int]:
+        return self.naming.key("capacities"), self.naming.key("schema")
 
     # connections
 
@@ -118,7 +103,7 @@ class PostgresDialect:
                 f"{self.place} is a standby, which only reads. Name the primary, or several hosts with "
                 "?target_session_attrs=read-write."
             )
-        self.durable = _DURABLE
+        self.durable = DURABLE
         if fsync == "off":
             self.durable = "a crash of the process, but not one of the server's machine (fsync=off there)"
         elif commit == "off":

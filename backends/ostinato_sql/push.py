@@ -13,7 +13,6 @@ import random
 import secrets
 import selectors
 import socket
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,8 +21,7 @@ from typing import Any
 import psycopg
 
 from ostinato.model import Channel
-from ostinato.storage import Listener
-from ostinato_sql.ears import CHANNELS, PATIENCE, Ears, Looking, Teller, log
+from ostinato_sql.ears import CHANNELS, PATIENCE, Looking, Waking, log
 
 PROBE = 2.0
 """Seconds within which the probe must be heard."""
@@ -52,7 +50,7 @@ class Mouth:
             self._connection.close()
 
 
-class Pushing:
+class Pushing(Waking):
     """`ostinato_sql.dialect.Waker` for PostgreSQL."""
 
     def __init__(self, connect: Connect, channel: str, place: str, look: Look) -> None:
@@ -63,34 +61,16 @@ class Pushing:
         self._place = place
         self._look = look
         self._name = secrets.token_hex(4)
-        self._ears = Ears()
-        self._teller = Teller(lambda: Mouth(connect, channel, self._name), _ERRORS)
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._listening = threading.Event()
-        self._closed = False
+        super().__init__(lambda: Mouth(connect, channel, self._name), _ERRORS)
         self._bell, self._rope = socket.socketpair()
         self._probed_at = 0.0
         self._warned = False
 
-    def tell(self, channels: frozenset[Channel]) -> None:
-        self._ears.hear(channels)
-        self._teller.tell(channel[0] for channel in channels)
-
-    def listen(self, channels: frozenset[Channel]) -> Listener:
-        ear = self._ears.add(channels)
-        with self._lock:
-            if self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._work, name="ostinato-listen", daemon=True)
-                self._thread.start()
-        self._listening.wait(5)
-        return ear
-
     def close(self) -> None:
         with self._lock:
-            if self._closed:
+            if self._closed.is_set():
                 return
-            self._closed = True
+            self._closed.set()
         self._rope.send(b"!")
         self._ears.close()
         self._teller.close()
@@ -103,7 +83,7 @@ class Pushing:
 
     def _work(self) -> None:
         pause = PATIENCE[0]
-        while not self._closed:
+        while not self._closed.is_set():
             connection = None
             try:
                 connection = self._connect()
@@ -130,7 +110,7 @@ class Pushing:
         with selectors.DefaultSelector() as selector:
             selector.register(connection.fileno(), selectors.EVENT_READ)
             selector.register(self._bell, selectors.EVENT_READ)
-            while not self._closed:
+            while not self._closed.is_set():
                 selector.select(self._until_next(looking))
                 connection.pgconn.consume_input()
                 while (said := connection.pgconn.notifies()) is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ScalarSelect, literal_column, select
+from sqlalchemy import ColumnElement, case, literal_column, select
 
 from ostinato.model import After, Attempt, Error, Job, Row, Unique, policy_from_json, policy_to_json
 from ostinato.rules import first_state
@@ -18,9 +18,10 @@ from ostinato_sql.statement import Keyed
 from ostinato_sql.tables import attempts, jobs, notes, steps
 
 
-def _noted(key: str) -> ScalarSelect[str]:
+def _noted(key: str) -> ColumnElement[str | None]:
     chosen = select(notes.c.value).where(notes.c.job == jobs.c.seq, notes.c.key == literal_column(f"'{key}'"))
-    return chosen.correlate(jobs).scalar_subquery()
+    # There is none before the first attempt, and who claims asks for most jobs then.
+    return case((jobs.c.attempt > literal_column("0"), chosen.correlate(jobs).scalar_subquery()))
 
 
 WHOLE = (*jobs.c, _noted("progress"), _noted("checkpoint"))
@@ -62,15 +63,10 @@ NEW_COLUMNS = (
     "tags",
     "policy",
     "args",
-    "after",
-    "flow",
-    "step",
-    "fallback",
-    "tied",
 )
 
 
-def new_row(job: Job, job_id: str, seq: int, lane: int, now: int, *, tied: bool = False) -> tuple[object, ...]:
+def new_row(job: Job, job_id: str, seq: int, lane: int, now: int) -> tuple[object, ...]:
     """The values of `NEW_COLUMNS` for a job that is posted now."""
     return (
         seq,
@@ -96,12 +92,21 @@ def new_row(job: Job, job_id: str, seq: int, lane: int, now: int, *, tied: bool 
         msgspec.json.encode(job.tags).decode() if job.tags else "",
         policy_to_json(job.policy),
         job.args,
-        None if job.after is None else msgspec.json.encode(job.after).decode(),
-        job.flow,
-        job.step or None,
-        job.default,
-        int(tied),
     )
+
+
+TIE_COLUMNS = ("after", "flow", "step", "fallback", "awaited", "stepped")
+"""Besides, for jobs that have to do with others: most have not, and their inserts are spared them."""
+
+
+def is_tied(job: Job) -> bool:
+    return job.after is not None or job.flow is not None or job.default is not None or job.step != ""
+
+
+def ties(job: Job, awaited: bool, stepped: bool) -> tuple[object, ...]:
+    """The values of `TIE_COLUMNS`."""
+    after = None if job.after is None else msgspec.json.encode(job.after).decode()
+    return (after, job.flow, job.step or None, job.default, int(awaited), int(stepped))
 
 
 LOADED_COLUMNS = (
@@ -121,7 +126,7 @@ LOADED_COLUMNS = (
     "reason",
     "error",
     "uniqueness",
-    "tied",
+    "awaited",
     "stepped",
 )
 
@@ -129,7 +134,7 @@ LOADED_COLUMNS = (
 def loaded_values(row: Row, seq: int) -> tuple[object, ...]:
     """The values of `LOADED_COLUMNS`, and ``seq``, for a job that comes from another store."""
     plain = [getattr(row, name) for name in LOADED_COLUMNS[:-4]]
-    return (*plain, error_text(row.error), unique_text(row.job.unique), 1, int(bool(row.steps)), seq)
+    return (*plain, error_text(row.error), unique_text(row.job.unique), 1, 1, seq)
 
 
 def to_row(values: Sequence[Any], lane: Lane, awaits: After | None, noted: dict[str, str]) -> Row:
@@ -140,7 +145,7 @@ def to_row(values: Sequence[Any], lane: Lane, awaits: After | None, noted: dict[
         19:29
     ]
     (uniqueness, tags, policy, args, result, error, after, flow, step, fallback) = values[29:39]
-    (_tied, _stepped, progress, checkpoint) = values[39:]
+    (_awaited, _stepped, progress, checkpoint) = values[39:]
     return Row(
         job=Job(
             task=lane.task,

@@ -58,8 +58,8 @@ lanes = Table(
 
 # ``priority``, ``run_at`` and ``expires_at`` are the ones in force; those that were asked for are
 # kept beside them. ``position`` is the order among equals: ``seq``, or ``-seq`` for a job at the front.
-# ``tied`` says that its end may matter to other jobs (they wait for it, or are its steps), ``stepped`` that
-# there are records of steps: where they are 0, which is almost always, nobody looks further.
+# ``awaited``: others may wait for it; ``stepped``: there may be steps of it, or records of such. Where they
+# are 0, which is almost always, nobody looks for any.
 jobs = Table(
     "ostinato_jobs",
     metadata,
@@ -102,7 +102,7 @@ jobs = Table(
     Column("flow", Name),
     Column("step", Long),
     Column("fallback", Long),
-    _count("tied"),
+    _count("awaited"),
     _count("stepped"),
 )
 
@@ -203,13 +203,15 @@ steps = Table(
     sqlite_with_rowid=False,
 )
 
-# A blocked job and one that it still waits for, by id: that one may not be here yet. ``place`` is its
-# place among all that the job waits for; `After.failure` and `After.first` are the same in all its rows.
+# A blocked job and one that it still waits for, by id: that one may not be here yet. ``token`` is the
+# waiting job's own, which stays the same as long as it waits; ``place`` the other's place among all that it
+# waits for. `After.failure` and `After.first` are the same in all its rows.
 waits = Table(
     "ostinato_waits",
     metadata,
     Column("awaited", Name, primary_key=True),
     Column("job", Whole, primary_key=True, autoincrement=False),
+    Column("token", Whole, nullable=False),
     Column("place", Whole, nullable=False),
     Column("failure", String(8), nullable=False),
     Column("first", Integer, nullable=False),

@@ -11,14 +11,12 @@ from sqlalchemy import delete, exists, insert, literal_column, or_, select
 from ostinato.model import After
 from ostinato_sql.link import Link
 from ostinato_sql.statement import Keyed, Statement
-from ostinato_sql.tables import jobs, waits
+from ostinato_sql.tables import jobs, meta, waits
 
-TIED = or_(
-    jobs.c.tied != literal_column("0"),
-    exists(select(literal_column("1")).where(waits.c.awaited == jobs.c.id)),
-).label("tied")
-"""Whether a job's end may matter to others. The flag alone would do, but for jobs that came from another
-store and wait for one that was posted here later."""
+_strays = exists(select(meta.c.name).where(meta.c.name == literal_column("'strays'")))
+AWAITED = or_(jobs.c.awaited != literal_column("0"), _strays).label("awaited")
+"""Whether others may wait for a job. The flag alone would do, but for `expect_strays`."""
+_EXPECT = Statement(lambda dialect: dialect.insert_new(meta), *meta.c.keys())
 
 _ADD = Statement(insert(waits), *waits.c.keys())
 _OF = Keyed(
@@ -31,14 +29,19 @@ _OF = Keyed(
 _END = Keyed(lambda keys: delete(waits).where(waits.c.job.in_(keys)))
 
 
-def add(link: Link, waiting: Iterable[tuple[int, After]]) -> None:
-    """The jobs (by ``seq``) wait for all that is named."""
+def add(link: Link, waiting: Iterable[tuple[int, int, After]]) -> None:
+    """The jobs (by ``seq`` and token) wait for all that is named."""
     rows = [
-        (awaited, seq, place, after.failure, int(after.first))
-        for seq, after in waiting
+        (awaited, seq, token, place, after.failure, int(after.first))
+        for seq, token, after in waiting
         for place, awaited in enumerate(dict.fromkeys(after.jobs))
     ]
     link.run_many(_ADD, rows)
+
+
+def expect_strays(link: Link) -> None:
+    """Jobs that came from another store may wait for one that is not here, and is posted later."""
+    link.run(_EXPECT, "strays", "")
 
 
 def end(link: Link, seqs: Iterable[int]) -> None:

@@ -1,4 +1,4 @@
-"""A person's answer to an approval: checked against the type that it asks for, and given once.
+"""Answers from outside: a person's to an approval, checked against the type that it asks for, and signals.
 
 The type is kept as JSON Schema, as `msgspec.json.schema` writes it (a part of JSON Schema 2020-12), and made
 a type again here: whoever answers needs not have the application's code.
@@ -15,7 +15,10 @@ from msgspec.structs import replace
 
 from ostinato.codec import encode_args, text_of
 from ostinato.errors import AnswerError, JobNotFound, PayloadError
-from ostinato.model import Error, Question, Row
+from ostinato.model import Error, Row
+from ostinato.names import check_name
+from ostinato.payload import Question
+from ostinato.signals import signal_job
 from ostinato.storage import Ask, JobQuery, Store
 
 _PLAIN: Mapping[str, Any] = {"null": None, "boolean": bool, "integer": int, "number": float, "string": str}
@@ -61,6 +64,15 @@ def reject(store: Store, job_id: str, reason: str, by: str | None) -> None:
     title, who = question_of(row).title, _name(by)
     said = f"{who} said no to {title!r}" + (f": {reason}" if reason else "")
     _give(store, row, Ask(kind="answer", error=Error("Rejected", said)), who, reason)
+
+
+def signal(store: Store, name: str, key: str, payload: Any) -> bool:
+    """Give the signal; False, and nothing is changed, if it was given before. Raises ConfigError, PayloadError."""
+    job = signal_job(check_name("event", name), key)
+    result = encode_args({"payload": payload}, f"signal {name}")[len('{"payload":') : -1]
+    store.post([job])
+    (changed,) = store.change([job.id], Ask(kind="answer", result=result, reason="given"))
+    return changed.before == "waiting"
 
 
 def _give(store: Store, row: Row, ask: Ask, who: str, reason: str = "") -> None:

@@ -19,7 +19,8 @@ import msgspec
 
 from ostinato import attempt, capture, clock, current, limits, loading, wire
 from ostinato.errors import AlreadyPosted, Interrupted, StoreUnavailable
-from ostinato.model import Job, Outcome, Program, Step
+from ostinato.model import Job, Outcome, Step
+from ostinato.payload import Program
 from ostinato.sink import PROCESS
 from ostinato.wire import Asking, Done, Order, Posting, Recording, Said
 

@@ -15,7 +15,7 @@ from ostinato import clock
 from ostinato.codec import decode, encode_args, text_of
 from ostinato.errors import ConfigError, FlowError, NotRunning, PayloadError, StoreUnavailable
 from ostinato.ids import new_ids
-from ostinato.model import Job, Step
+from ostinato.model import Job, Rise, Step
 from ostinato.options import Placement, PostOptions
 from ostinato.task import registry
 from ostinato.units import moment
@@ -227,8 +227,7 @@ class CurrentJob:
             for one, job_id in zip(jobs, new_ids(len(jobs)), strict=True)
         ]
         for one in placed:
-            check_size(one, self._order.max_payload)
-            check_runner(one)
+            self.check(one)
         if at_once:
             placed = [replace(one, id=known) for one, known in zip(placed, self.line.post(placed), strict=True)]
         else:
@@ -236,6 +235,16 @@ class CurrentJob:
                 _check_conflict(one)
             self._posts.extend(placed)
         return placed[0] if isinstance(job, Job) else placed
+
+    @property
+    def rise(self) -> Rise:
+        """When jobs that it posts become HIGH."""
+        return self._order.rise
+
+    def check(self, job: Job) -> None:
+        """Raises PayloadError or ConfigError for a job that could not be run."""
+        check_size(job, self._order.max_payload)
+        check_runner(job)
 
     @property
     def posts(self) -> tuple[Job, ...]:
@@ -291,6 +300,8 @@ def check_runner(job: Job) -> None:
         raise ConfigError(f"runner={runner!r} cannot run a job of kind {job.kind!r}: leave it out.")
     if runner == "asyncio":
         task = registry.get(job.task)
+        if task is not None and task.is_flow:
+            raise ConfigError(f"runner='asyncio' cannot run {job.task!r}, which is a flow: leave it out.")
         if task is not None and not task.is_async:
             raise ConfigError(f"runner='asyncio' cannot run {job.task!r}, which is no coroutine: write \"async def\".")
 

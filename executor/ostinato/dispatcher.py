@@ -110,6 +110,7 @@ class Dispatcher:
         self._sleeping = False
         self._short = False
         self._was_idle = False
+        self._ended = False
         self._waiters = 0
         self._drained = False
         self._draining = False
@@ -177,6 +178,10 @@ class Dispatcher:
             if self._waiters:  # it may have run and ended already, and the dispatcher gone to sleep
                 self._wake()
 
+    def ended(self) -> None:
+        """A job has ended for good. Others may have waited for that: it is not idle before it has looked."""
+        self._ended = True
+
     def look_again(self) -> None:
         """What this executor can take has changed; a claim that is under way does not know it yet."""
         with self._lock:
@@ -227,6 +232,10 @@ class Dispatcher:
         with self._lock:
             quiet = not (self._dirty or self._claims or self._running or self._was_idle) and self._settled()
             if not quiet:
+                return
+            if self._ended and not self._draining:
+                self._dirty = True
+                self._wake()
                 return
             self._was_idle = True
             self._changed.notify_all()
@@ -292,7 +301,7 @@ class Dispatcher:
                 if self._draining:
                     return 0
                 if self._should_claim():
-                    self._dirty = False
+                    self._dirty = self._ended = False
                     reserved, self._free = self._free, 0
                     self._claims += 1
                     return reserved

@@ -198,7 +198,10 @@ class Engine:
         self._settler.put(run.row, outcome)
 
     def _settled(self, ended: list[Ended]) -> None:
-        self._endings.ended([row.job.id for row, _, end in ended if end.state in FINAL])
+        final = [row.job.id for row, _, end in ended if end.state in FINAL]
+        self._endings.ended(final)
+        if final:
+            self.dispatcher.ended()
         for row, outcome, end in ended:
             if end.state == "succeeded":
                 self.ticker.completed(row, outcome.ended_at)
@@ -223,13 +226,12 @@ class Engine:
                 row.job.id,
                 row.attempt,
             )
-        self._hand_over(ended)
+        self._hand_over(ended, lost=True)
 
-    def _hand_over(self, ended: list[tuple[Row, Outcome]]) -> None:
+    def _hand_over(self, ended: list[tuple[Row, Outcome]], lost: bool = False) -> None:
         """Let the logs be uploaded of all attempts that were made here."""
-        self._uploader.put_all(
-            self._close_log(row, outcome) for row, outcome in ended if outcome.logged and row.executor_id == self.id
-        )
+        made_here = [one for one in ended if one[1].logged and one[0].executor_id == self.id]
+        self._uploader.put_all((self._close_log(*one) for one in made_here), lost=lost)
 
     def _close_log(self, row: Row, outcome: Outcome) -> tuple[str, int, int, str]:
         """The attempt's log is complete: say how it ended. Returns what the uploader needs."""

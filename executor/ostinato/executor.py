@@ -8,7 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
-from ostinato import cancels, config, living, loading, signals
+from ostinato import answers, cancels, config, living, loading, replaycheck
 from ostinato.book import Book
 from ostinato.capacities import Capacities
 from ostinato.endings import Endings
@@ -24,6 +24,7 @@ from ostinato.options import JobOptions, PostOptions
 from ostinato.places import places
 from ostinato.plugins import manager, masked, open_log_store, open_store
 from ostinato.postbox import Postbox
+from ostinato.replaycheck import Fit
 from ostinato.schedule import define
 from ostinato.search import query_of, rows
 from ostinato.storage import Count, JobQuery
@@ -169,7 +170,13 @@ class TaskExecutor(Limiting):
         False, and nothing changes, if it was told before. Raises ConfigError, PayloadError, StoreError.
         """
         self._open()
-        return signals.give(self._store, name, str(key), payload)
+        return answers.signal(self._store, name, str(key), payload)
+
+    def replay_check(self, *job_ids: str) -> list[Fit]:
+        """Whether the code in this process fits the records of these flows, or of all that wait: before it is
+        released. Their code is run, but no step is posted, recorded or called. Raises JobNotFound."""
+        self._open()
+        return replaycheck.check(self._store, job_ids)
 
     # schedules
 

@@ -1,33 +1,33 @@
 """Why a job is where it is: every reason, with the names of what is waited for, and what would help.
 
-`explain` is pure; `look` asks the store for what it needs.
+Pure: `ostinato.situation.look` asks the store for what is needed.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ostinato import host
-from ostinato.book import Book
-from ostinato.capacities import Paused, pauses, running
-from ostinato.model import FINAL, SECOND, ExecutorInfo, Job, Row, State
-from ostinato.rounds import unmet
+from ostinato.capacities import Paused
+from ostinato.model import FINAL, WAITING, ExecutorInfo, Job, Row, State
 from ostinato.rules import unbounded, units_of
-from ostinato.storage import JobQuery, Rate, Store, TellsPaces
+from ostinato.signals import event_of
+from ostinato.situation import LOOK, Situation, date, label_of, option_of, some, span, until
+from ostinato.status import question
 from ostinato.stranded import missing
-from ostinato.units import moment
 
 Kind = Literal[
     "ended",  # nothing more will happen by itself
     "round",  # it has not succeeded, so the schedules after its own leave out this round
     "running",  # it has begun
     "waiting",  # for other jobs
+    "answer",  # of a person, or an event from outside
+    "parked",  # a flow that cannot go on as its code is
     "time",  # its time has not come
     "paused",  # its queue or task is
     "concurrency",  # as many of its queue, task or key run as may
@@ -41,9 +41,6 @@ Kind = Literal[
     "line",  # others come first
     "none",  # it should start at once
 ]
-LOOK = 200
-"""So many of the oldest ready jobs are looked at to see who comes first."""
-SHOWN = 5
 
 
 class Reason(Struct, frozen=True):
@@ -70,45 +67,6 @@ class Explanation(Struct, frozen=True):
         return "\n".join(lines)
 
 
-class Situation(Struct, frozen=True, kw_only=True):
-    """A job, and all that decides whether it can start. ``paces`` are the used-up rates and when they let
-    the next job start (None: the store cannot tell), ``executors`` are those that live, ``ready`` the
-    oldest ready jobs in post order, ``more`` whether there are others, ``unmet`` the schedules that leave
-    out a round because of it."""
-
-    now: int
-    row: Row
-    limits: Mapping[str, int] = {}
-    rates: Mapping[str, Rate] = {}
-    paces: Mapping[str, int] | None = None
-    paused: Mapping[str, Paused] = {}
-    running: Sequence[Row] = ()
-    executors: Sequence[ExecutorInfo] = ()
-    ready: Sequence[Row] = ()
-    more: bool = False
-    unmet: Sequence[str] = ()
-
-
-def look(store: Store, row: Row) -> Situation:
-    """What `explain` needs to know about a job, as the store has it now."""
-    now = store.now()
-    if row.state in FINAL or row.state == "running":
-        return Situation(now=now, row=row, unmet=unmet(Book(store).read(), row) if row.job.schedule else ())
-    page = store.find(JobQuery(states=("ready",), oldest_first=True, limit=LOOK)) if row.state == "ready" else None
-    return Situation(
-        now=now,
-        row=row,
-        limits=store.limits(),
-        rates=store.rates(),
-        paces=store.paces() if isinstance(store, TellsPaces) else None,
-        paused=pauses(store),
-        running=running(store),
-        executors=[one for one in store.executors() if one.lease_until > now and not host.is_dead(one)],
-        ready=page.rows if page else (),
-        more=page is not None and page.next is not None,
-    )
-
-
 def explain(seen: Situation) -> Explanation:
     """All reasons why the job does not start now; if there is none, that it should."""
     row = seen.row
@@ -116,42 +74,79 @@ def explain(seen: Situation) -> Explanation:
         reasons = [_ended(row), *_unmet(seen)]
     elif row.state == "running":
         reasons = [_running(row, seen.now)]
+    elif row.state == "waiting":
+        reasons = [_waiting(row, seen.now)]
     else:
-        reasons = [*_waits(row), *_time(seen), *_holds(seen), *_rates(seen), *_executors(seen)]
+        reasons = [*_blocked(seen), *_time(seen), *_holds(seen), *_rates(seen), *_executors(seen)]
     nothing = Reason("none", "nothing stands in its way: it should start at once")
     return Explanation(row.job.id, row.job.task, row.state, tuple(reasons or [nothing]))
 
 
 def _ended(row: Row) -> Reason:
     why = f": {row.reason}" if row.reason else ""
-    at = f" at {_at(row.ended_at)}" if row.ended_at else ""
+    at = f" at {date(row.ended_at)}" if row.ended_at else ""
     return Reason("ended", f"it has ended{at}{why}", f"ostinato rerun {row.job.id}")
 
 
 def _unmet(seen: Situation) -> Iterator[Reason]:
     if seen.unmet:
-        text = f"the schedules that run after its success leave out this round: {_jobs(seen.unmet)}"
+        text = f"the schedules that run after its success leave out this round: {some(seen.unmet)}"
         yield Reason("round", text, "", tuple(seen.unmet))
 
 
 def _running(row: Row, now: int) -> Reason:
-    since = "" if row.started_at is None else f" for {_span(now - row.started_at)}"
+    since = "" if row.started_at is None else f" for {span(now - row.started_at)}"
     stopping = ", and is being cancelled" if row.cancelling else ""
     owner = row.executor_id or ""
     text = f"it runs{since} on executor {owner}, attempt {row.attempt}{stopping}"
     return Reason("running", text, f"ostinato logs -f {row.job.id}", (owner,))
 
 
-def _waits(row: Row) -> Iterator[Reason]:
-    if row.state in ("blocked", "waiting"):
-        yield Reason("waiting", f"it waits for other jobs{f': {row.reason}' if row.reason else ''}")
+def _waiting(row: Row, now: int) -> Reason:
+    """Nobody runs it now: it waits for a word from outside, or for its time."""
+    if row.job.kind not in WAITING:
+        return Reason("parked", row.reason or "it is parked", f"ostinato rerun {row.job.id}")
+    return Reason("time" if row.job.kind == "timer" else "answer", f"it waits for {_called(row, now)}", _answer(row))
+
+
+def _called(row: Row, now: int) -> str:
+    """What a job that somebody waits for is, in a few words."""
+    job, asks = row.job, question(row.job)
+    limit = "" if row.expires_at is None else until(row.expires_at, now)
+    if row.state != "waiting" or job.kind not in WAITING:
+        return f"{job.step or job.task} (job {job.id}, {row.state})"
+    if job.kind == "timer":
+        return f"a time: {limit}"
+    if asks is None:
+        return f"the event {' '.join(event_of(job)).strip()}"
+    whose = f"the answer of {asks.assignee}" if asks.assignee else "an answer"
+    return f'{whose} to "{asks.title}" (job {job.id}{f", until {limit}" if limit else ""})'
+
+
+def _answer(row: Row) -> str:
+    """The command that brings what it waits for; "" if it waits for no word from outside."""
+    if row.job.kind == "signal":
+        return f"ostinato signal {shlex.join(filter(None, event_of(row.job)))}"
+    return f"ostinato approve {row.job.id}" if row.job.kind == "approval" else ""
+
+
+def _blocked(seen: Situation) -> Iterator[Reason]:
+    after, now = seen.row.after, seen.now
+    if seen.row.state != "blocked" or after is None:
+        return
+    told = {one.job.id: _called(one, now) for one in seen.awaited}
+    names = [told.get(job_id, f"job {job_id}") for job_id in after.jobs]
+    text = f"it waits for {'any of ' if after.first and len(names) > 1 else ''}{some(names)}"
+    first = seen.awaited[0] if seen.awaited else None
+    hint = "" if first is None else _answer(first) or f"ostinato explain {first.job.id}"
+    yield Reason("waiting", text, hint, after.jobs)
 
 
 def _time(seen: Situation) -> Iterator[Reason]:
     row = seen.row
     if row.state == "scheduled":
         again = f", for attempt {row.attempt + 1} ({row.reason})" if row.attempt and row.reason else ""
-        yield Reason("time", f"it is not due before {_until(row.run_at, seen.now)}{again}")
+        yield Reason("time", f"it is not due before {until(row.run_at, seen.now)}{again}")
 
 
 # capacities
@@ -175,25 +170,27 @@ def _holds(seen: Situation) -> Iterator[Reason]:
 
 
 def _paused(name: str, stop: Paused) -> Reason:
-    kind, label = _label(name)
-    since = f"since {_at(stop.at)}, by {stop.by}"
+    kind, label = label_of(name)
+    since = f"since {date(stop.at)}, by {stop.by}"
     if kind == "resource":
         text = f'resource "{label}" is out of service {since}'
         return Reason("resource", text, f"ostinato resources back {label}", (label,))
-    return Reason("paused", f'{kind} "{label}" is paused {since}', f"ostinato queues resume {_option(name)}", (label,))
+    return Reason(
+        "paused", f'{kind} "{label}" is paused {since}', f"ostinato queues resume {option_of(name)}", (label,)
+    )
 
 
 def _full(name: str, limit: int, holders: Mapping[str, int]) -> Reason:
-    kind, label = _label(name)
+    kind, label = label_of(name)
     if limit == 0:
         text = f'{kind} "{label}" is limited to 0 jobs at a time, so that none starts'
     else:
-        text = f'{kind} "{label}" is limited to {limit} at a time, and {_jobs(holders)} run'
-    return Reason("concurrency", text, f"ostinato queues limit {_option(name)} --concurrency N", tuple(holders))
+        text = f'{kind} "{label}" is limited to {limit} at a time, and {some(holders)} run'
+    return Reason("concurrency", text, f"ostinato queues limit {option_of(name)} --concurrency N", tuple(holders))
 
 
 def _too_small(name: str, units: int, there: int | None) -> Reason:
-    _, label = _label(name)
+    _, label = label_of(name)
     if there is None:
         text = f'it needs {units} of resource "{label}", which nobody has declared'
     else:
@@ -202,9 +199,9 @@ def _too_small(name: str, units: int, there: int | None) -> Reason:
 
 
 def _held(name: str, units: int, there: int, holders: Mapping[str, int]) -> Reason:
-    _, label = _label(name)
+    _, label = label_of(name)
     free = max(0, there - sum(holders.values()))
-    text = f'it needs {units} of resource "{label}", of which {free} of {there} are free: {_jobs(holders)} hold it'
+    text = f'it needs {units} of resource "{label}", of which {free} of {there} are free: {some(holders)} hold it'
     return Reason("resource", text, "it comes free when they end", tuple(holders))
 
 
@@ -213,13 +210,13 @@ def _rates(seen: Situation) -> Iterator[Reason]:
         rate = seen.rates.get(name)
         if rate is None or (seen.paces is not None and name not in seen.paces):
             continue
-        kind, label = _label(name)
-        text = f'{kind} "{label}" may start {rate.count} jobs in {_span(rate.per)}'
+        kind, label = label_of(name)
+        text = f'{kind} "{label}" may start {rate.count} jobs in {span(rate.per)}'
         if seen.paces is None:
             text += ", which may hold it back (this store cannot tell)"
         else:
-            text += f", and has; the next may start at {_until(seen.paces[name], seen.now)}"
-        yield Reason("rate", text, f"ostinato queues limit {_option(name)} --rate N/TIME", (label,))
+            text += f", and has; the next may start at {until(seen.paces[name], seen.now)}"
+        yield Reason("rate", text, f"ostinato queues limit {option_of(name)} --rate N/TIME", (label,))
 
 
 # executors
@@ -259,9 +256,9 @@ def _unwilling(able: Sequence[ExecutorInfo]) -> Iterator[Reason]:
     loaded = {f"{one.name} ({one.overloaded})": one.id for one in able if one.overloaded and not one.draining}
     hint = "start another one: ostinato work APP"
     if stopping:
-        yield Reason("draining", f"it could run on {_jobs(stopping)}: stopping", hint, tuple(stopping.values()))
+        yield Reason("draining", f"it could run on {some(stopping)}: stopping", hint, tuple(stopping.values()))
     if loaded:
-        text = f"it could run on {_jobs(loaded)}: overloaded, so that no work is taken for now"
+        text = f"it could run on {some(loaded)}: overloaded, so that no work is taken for now"
         yield Reason("overloaded", text, hint, tuple(loaded.values()))
 
 
@@ -275,12 +272,12 @@ def _places(seen: Situation, willing: Sequence[ExecutorInfo]) -> Iterator[Reason
         yield _busy(seen, places)
     heavy = {one.heavy: None for one in places if one.heavy}
     if heavy:
-        text = f"{_jobs(heavy)} need more slots than are free, and those that are free are kept for them"
+        text = f"{some(heavy)} need more slots than are free, and those that are free are kept for them"
         yield Reason("heavy", text, "it goes on when running jobs end", tuple(heavy))
     first = [row.job.id for row in ahead if any(_suits(one, row.job) for one in willing)]
     if first:
         least = "at least " if seen.more else ""
-        text = f"{least}{len(first)} ready jobs come first, by priority or by age: {_jobs(first)}"
+        text = f"{least}{len(first)} ready jobs come first, by priority or by age: {some(first)}"
         yield Reason("line", text, f"post it with a higher priority; ostinato show {first[0]}", tuple(first))
 
 
@@ -318,36 +315,3 @@ def _place(seen: Situation, executor: ExecutorInfo, ahead: Sequence[Row]) -> Pla
                 return Place(executor, free, 0, row.job.id if left > 0 else None)
             left -= row.job.slots
     return Place(executor, free, left, None)
-
-
-# words
-
-
-def _label(name: str) -> tuple[str, str]:
-    """What a capacity bounds, and its name: ``queue:mail`` is the queue mail."""
-    kind, colon, label = name.partition(":")
-    return (kind, label) if colon else ("resource", name)
-
-
-def _option(name: str) -> str:
-    kind, label = _label(name)
-    return label if kind == "queue" else f"--{kind} {label}"
-
-
-def _jobs(names: Sequence[str] | Mapping[str, object]) -> str:
-    shown = list(names)[:SHOWN]
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(shown)}{more}"
-
-
-def _span(micros: int) -> str:
-    """``h:mm:ss``"""
-    return str(timedelta(seconds=max(1, round(micros / SECOND))))
-
-
-def _at(at: int) -> str:
-    return moment(at).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _until(at: int, now: int) -> str:
-    return f"{_at(at)} (in {_span(at - now)})" if at > now else f"{_at(at)} (now)"

@@ -20,13 +20,17 @@ a wait; those are for the end of what they belong to. See `ostinato.replay`.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ostinato.current import current_job
 from ostinato.errors import AnswerError, ConfigError, FlowChanged, FlowError, Rejected, WaitTimeout
 from ostinato.model import Job
 from ostinato.names import check_name
+from ostinato.options import JobOptions
 from ostinato.units import Duration, micros
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = [
     "AnswerError",
@@ -40,6 +44,7 @@ __all__ = [
     "event",
     "first_completed",
     "gather",
+    "run",
     "sleep",
     "step",
     "versioned",
@@ -64,6 +69,12 @@ class Gather(Wait):
     def __init__(self, items: tuple[Item, ...], return_exceptions: bool) -> None:
         self.items = items
         self.return_exceptions = return_exceptions
+
+
+class Run(Wait):
+    def __init__(self, job: Job, options: JobOptions) -> None:
+        self.job = job
+        self.options = options
 
 
 class First(Wait):
@@ -101,6 +112,14 @@ def gather(*items: Item, return_exceptions: bool = False) -> Wait:
     succeed, the first such error is raised (JobFailed, JobCancelled, JobExpired, or what a coroutine raised);
     with ``return_exceptions`` they stand in the list."""
     return Gather(items, return_exceptions)
+
+
+def run(job: Job, **options: Unpack[JobOptions]) -> Wait:
+    """Wait for a job that is posted with options of its own: those of `TaskExecutor.post`, but ``unique``: a step
+    is one by itself. Raises ConfigError."""
+    if options.get("unique") is not None:
+        raise ConfigError("A step of a flow is posted once by itself: leave unique= out.")
+    return Run(job, options)
 
 
 def first_completed(*items: Item) -> Wait:

@@ -10,13 +10,14 @@ from typing import Any
 
 from msgspec import Struct
 
-from ostinato import answers, host, reader, story
+from ostinato import answers, host, reader, reruns, story
 from ostinato.endings import Endings
 from ostinato.errors import JobNotFound, LogUnavailable, NotRunning, StoreUnavailable
-from ostinato.explain import Explanation, explain, look
+from ostinato.explain import Explanation, explain
 from ostinato.logs import log_name
-from ostinato.model import FINAL, Attempt, Event, Row
+from ostinato.model import FINAL, WAITING, Attempt, Event, Row
 from ostinato.reader import Place
+from ostinato.situation import look
 from ostinato.status import JobStatus, ended_error, job_status
 from ostinato.storage import Ask, JobQuery, LogStore, Store
 from ostinato.task import registry
@@ -137,13 +138,14 @@ class JobHandle:
         return changed.before not in FINAL
 
     def rerun(self) -> bool:
-        """Run an ended job again, with a fresh budget of attempts; its history is kept. False if
-        it has not ended, or another job holds its unique key now."""
-        (changed,) = self._access.store.change([self.id], Ask(kind="rerun"))
-        if changed.before is None:
-            raise self._unknown()
+        """Run an ended job again, or a parked flow, with a fresh budget of attempts; its history is kept. Of a
+        flow that did not succeed its steps that did not are run again too; not those that did, nor those whose
+        failure it caught and went on. False if it has not ended, or another job holds its unique key now."""
+        row = self._row()
+        parked = row.state == "waiting" and row.job.kind not in WAITING
+        changed = reruns.rerun(self._access.store, row)
         self._access.changed()
-        return changed.before in FINAL and changed.after not in FINAL
+        return (changed.before in FINAL or parked) and changed.after not in FINAL
 
     def events(self) -> Iterator[Event]:
         """What has happened to the job and happens, from its first attempt until it has ended, in

@@ -3,21 +3,20 @@
 Every value that crosses a seam (posting, storing, running, reporting) is one of these.
 All times are integers, microseconds since 1970-01-01 UTC; all durations are integers in
 microseconds. JSON documents travel as ``str``, encoded once by `ostinato.codec`.
-This module imports nothing of ours but the errors.
+This module imports nothing of ours but what makes the arguments of jobs that call no function.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
 from datetime import timedelta
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
-from ostinato.errors import PayloadError
+from ostinato.payload import notice, program, question
 
 SECOND = 1_000_000
 
@@ -34,6 +33,8 @@ DUE = "ostinato.event"
 """The task of all jobs that only notify: known to executors that listen for them."""
 APPROVAL, SIGNAL, TIMER = "ostinato.approval", "ostinato.signal", "ostinato.timer"
 """The tasks of jobs that nobody runs."""
+SURVIVED = "survived#"
+"""Begins the names of a flow's records of steps that did not succeed, and which it went on after all."""
 
 Channel = Literal["ready", "ended", "orders"]
 
@@ -163,12 +164,12 @@ class Job(Struct, frozen=True, kw_only=True):
         Exit code 0 is success, 100 is cancelled, anything else a failure. Policy and
         place are given when it is posted: ``executor.post(Job.script("nightly.py"), timeout=60)``.
         """
-        return _program("script", [path, *args], cwd, env)
+        return Job(task="ostinato.script", kind="script", args=program("script", [path, *args], cwd, env))
 
     @staticmethod
     def command(argv: list[str], *, cwd: str | None = None, env: dict[str, str] | None = None) -> Job:
         """A job that runs any command line, given as a list (no shell is involved)."""
-        return _program("command", argv, cwd, env)
+        return Job(task="ostinato.command", kind="command", args=program("command", argv, cwd, env))
 
     @staticmethod
     def approval(
@@ -185,7 +186,8 @@ class Job(Struct, frozen=True, kw_only=True):
 
         Raises PayloadError for a type that JSON cannot carry, or a default that does not fit it.
         """
-        return _approval(title, schema, assignee, timeout, default)
+        args, otherwise, expires_at = question(title, schema, assignee, timeout, default)
+        return Job(task=APPROVAL, kind="approval", args=args, default=otherwise, expires_at=expires_at)
 
     @staticmethod
     def event(name: str, data: Any = None) -> Job:
@@ -195,86 +197,8 @@ class Job(Struct, frozen=True, kw_only=True):
 
         Raises PayloadError for what JSON cannot hold.
         """
-        return _notice(name, data)
-
-
-Word = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*\Z")]
-Variable = Annotated[str, msgspec.Meta(pattern=r"^[^\x00=]+\Z")]
-
-
-class Program(Struct, frozen=True, omit_defaults=True):
-    """The arguments of a script or command job."""
-
-    argv: Annotated[list[Word], msgspec.Meta(min_length=1)]
-    cwd: Word | None = None
-    env: dict[Variable, Word] | None = None
-
-
-def _program(kind: Literal["script", "command"], argv: list[str], cwd: str | None, env: dict[str, str] | None) -> Job:
-    try:
-        program = msgspec.convert({"argv": argv, "cwd": cwd, "env": env}, Program)
-        args = msgspec.json.encode(program).decode()
-    except (ValueError, TypeError) as error:
-        raise PayloadError(
-            f"Cannot make a {kind} job of {argv!r}: {error}. Give strings only: Job.{kind}({_USAGE[kind]})."
-        ) from None
-    return Job(task=f"ostinato.{kind}", kind=kind, args=args)
-
-
-_USAGE = {"script": '"nightly.py", "--full"', "command": '["ffmpeg", "-i", "in.mov", "out.mp4"]'}
-
-
-class Notice(Struct, frozen=True):
-    """The arguments of a job that only notifies."""
-
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    data: Any = None
-
-
-def _notice(name: str, data: Any) -> Job:
-    try:
-        msgspec.convert(name, Annotated[str, msgspec.Meta(min_length=1, max_length=200)])
-        args = msgspec.json.encode(Notice(name, data)).decode()
-        arrives = msgspec.json.decode(args)["data"]
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise PayloadError(
-            f"Cannot make the event {name!r}: {error}. Give a name of 1 to 200 characters, and JSON data: "
-            'Job.event("reminder", {"id": 7}).'
-        ) from None
-    if arrives != data:
-        raise PayloadError(
-            f"Cannot make the event {name!r}: its data {data!r} would arrive as {arrives!r}. Give what JSON has: "
-            "text, finite numbers, lists, and dicts whose keys are text."
-        )
-    return Job(task=DUE, kind="event", args=args, policy=Policy(runner="notice", max_attempts=3))
-
-
-class Question(Struct, frozen=True, omit_defaults=True):
-    """The arguments of an approval. ``schema`` is the JSON Schema of the answer."""
-
-    title: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
-    assignee: str = ""
-    schema: dict[str, Any] = {}
-
-
-def _approval(title: str, schema: Any, assignee: str, timeout: float | timedelta | None, default: Any) -> Job:
-    try:
-        question = msgspec.convert(
-            {"title": title, "assignee": assignee, "schema": msgspec.json.schema(schema)}, Question
-        )
-        args = msgspec.json.encode(question).decode()
-        text = None
-        if default is not None:
-            text = msgspec.json.encode(default).decode()
-            msgspec.json.decode(text, type=schema)
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        expires_at = None if seconds is None else time.time_ns() // 1000 + round(seconds * SECOND)
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise PayloadError(
-            f"Cannot ask {title!r}: {error}. Give a title, a type that JSON can carry, a default of that type and a "
-            'timeout in seconds: Job.approval("Publish the report?", schema=bool, timeout=3600, default=False).'
-        ) from None
-    return Job(task=APPROVAL, kind="approval", args=args, default=text, expires_at=expires_at)
+        policy = Policy(runner="notice", max_attempts=3)
+        return Job(task=DUE, kind="event", args=notice(name, data), policy=policy)
 
 
 class Schedule(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -522,6 +446,7 @@ def policy_from_json(text: str) -> Policy:
 
 
 # msgspec works out how to read a type when it first meets it, and two threads that meet it at once
-# may crash the interpreter (seen with msgspec 0.22). So it meets all of them here.
-for _met in (Policy, Job, Schedule, Program, Error, Attempt, Row, ExecutorInfo, Event, Unique):
+# may crash the interpreter (seen with msgspec 0.22). So it meets all of them here, and
+# those of `ostinato.payload` there.
+for _met in (Policy, Job, Schedule, Error, Attempt, Row, ExecutorInfo, Event, Unique):
     msgspec.json.Decoder(_met)

@@ -36,6 +36,10 @@ class Pending(Wait):
         """The jobs that it waits for."""
         return []
 
+    def lost(self) -> list[str]:
+        """Once it has come: the steps that did not succeed, of which that tells."""
+        return []
+
 
 class Ready(Pending):
     """What is there already."""
@@ -66,6 +70,9 @@ class Child(Pending):
             self._settled = _outcome(self._step, self._schema)
         return self._settled
 
+    def lost(self) -> list[str]:
+        return [] if self._step is None or self._step.state == "succeeded" else [self._id]
+
     def open(self) -> list[str]:
         return [] if self.poll() is not None else [self._id]
 
@@ -93,6 +100,9 @@ class All(Pending):
     def open(self) -> list[str]:
         return [job_id for part in self._parts[self._done :] for job_id in part.open()]
 
+    def lost(self) -> list[str]:
+        return [job_id for part in self._parts for job_id in part.lost()]
+
 
 class FirstOf(Pending):
     """Several, whichever comes first. Which one that was is recorded: later more of them have come."""
@@ -115,6 +125,9 @@ class FirstOf(Pending):
         came = self._parts[self._chosen].poll()
         return None if came is None else Settled((self._chosen, came.value), came.error)
 
+    def lost(self) -> list[str]:
+        return [] if self._chosen is None else self._parts[self._chosen].lost()
+
     def open(self) -> list[str]:
         chosen = self._parts if self._chosen is None else [self._parts[self._chosen]]
         return [job_id for part in chosen for job_id in part.open()]
@@ -123,11 +136,15 @@ class FirstOf(Pending):
 class Sub(Pending):
     """A coroutine of the flow's own; what it waits for, its branch says."""
 
-    def __init__(self, came: Callable[[], Settled | None]) -> None:
+    def __init__(self, came: Callable[[], Settled | None], lost: Callable[[], list[str]]) -> None:
         self._came = came
+        self._lost = lost
 
     def poll(self) -> Settled | None:
         return self._came()
+
+    def lost(self) -> list[str]:
+        return self._lost()
 
 
 class Event(Pending):

@@ -18,15 +18,17 @@ from contextlib import suppress
 from inspect import iscoroutine
 from typing import Any
 
+from msgspec.json import decode, encode
 from msgspec.structs import replace
 
 from ostinato import clock
 from ostinato.codec import text_of
 from ostinato.current import CurrentJob
-from ostinato.errors import FlowChanged, FlowError, StoreUnavailable
-from ostinato.flow import Approval, Begin, First, Gather, Signal, Sleep, Wait
+from ostinato.errors import ConfigError, FlowChanged, FlowError, PostError, StoreUnavailable
+from ostinato.flow import Approval, Begin, First, Gather, Run, Signal, Sleep, Wait
 from ostinato.ids import derived_id
-from ostinato.model import SECOND, TIMER, After, Job, Outcome, Step
+from ostinato.model import SECOND, SURVIVED, TIMER, After, Job, Outcome, Step
+from ostinato.options import Placement, rising
 from ostinato.pending import All, Child, Event, FirstOf, Pending, Ready, Settled, Sub
 from ostinato.signals import signal_job
 
@@ -63,9 +65,14 @@ def run(job: CurrentJob, routine: Routine) -> Any:
         if main.settled.error is not None:
             raise main.settled.error
         main.check()
+        replay.check_branches()
         return main.settled.value
     finally:
         replay.close()
+
+
+class Unforeseen(BaseException):
+    """Raised in the code of a flow that is only checked, where it goes further than its record."""
 
 
 class Replay:
@@ -84,6 +91,8 @@ class Replay:
         for step in self._told(None) if self.job.attempt > 1 else ():
             self.known[step.name] = step
         for key in (*self.known, *self.job.recorded):
+            if key.startswith(SURVIVED):
+                continue
             self._unseen.setdefault(_path(key), {})[key] = None
 
     def _told(self, ids: Sequence[str] | None) -> Iterable[Step]:
@@ -121,6 +130,8 @@ class Replay:
     def suspend(self) -> Outcome:
         for branch in self._branches:
             branch.check()
+        self.check_branches()
+        self._survive()
         waits = [branch.pending for branch in self._branches if branch.settled is None and branch.pending is not None]
         waits = [one for one in waits if one.open()]
         ids = list(dict.fromkeys(job_id for one in waits for job_id in one.open()))
@@ -130,6 +141,32 @@ class Replay:
             reason=f"waits for {self.names_of(ids)}",
             posts=tuple(self.posts.values()),
             after=After(tuple(ids), "run", first),
+        )
+
+    def _survive(self) -> None:
+        """Record which steps did not succeed and the flow goes on all the same: they are not run again with it."""
+        told = {
+            job_id for key, text in self.job.recorded.items() if key.startswith(SURVIVED) for job_id in decode(text)
+        }
+        lost = dict.fromkeys(job_id for branch in self._branches if not branch.failed for job_id in branch.lost)
+        new = [job_id for job_id in lost if job_id not in told]
+        if new:
+            self.job.record(f"{SURVIVED}{self.job.attempt}", encode(new).decode())
+
+    def check_branches(self) -> None:
+        """Raises FlowChanged if the flow has gathered coroutines before, and now does so no more. Of branches of
+        branches that is not known: they may not have come so far."""
+        begun = {branch.path for branch in self._branches}
+        for path, keys in self._unseen.items():
+            if keys and path not in begun and "." not in path:
+                raise self.changed(f"it gathers no coroutine number {path[:-1]}", next(iter(keys)))
+
+    def changed(self, found: str, expected: str) -> FlowChanged:
+        job = self.job
+        return FlowChanged(
+            f"Flow {job.id} ({job.task}) no longer fits its record: {found}, but step {expected!r} is expected, which "
+            f"it met before. It is parked. Bring back the code that makes this step, or guard the change with "
+            f'flow.versioned("..."), then: ostinato rerun {job.id}'
         )
 
     def names_of(self, ids: Sequence[str]) -> str:
@@ -156,6 +193,8 @@ class Branch:
         self.routine = routine
         self.pending: Pending | None = None
         self.settled: Settled | None = None
+        self.lost: list[str] = []
+        """The steps without whose success it has gone on."""
         self._unseen = unseen
         self._counts: Counter[str] = Counter()
         self._names: set[str] = set()
@@ -171,6 +210,8 @@ class Branch:
             if came is None:
                 break
             moved = True
+            if self.pending is not None:
+                self.lost += self.pending.lost()
             self._resume(came)
         return moved
 
@@ -187,14 +228,21 @@ class Branch:
             self.settled = Settled(stop.value)
         except (FlowError, Suspended) as error:
             self.replay.fault = error
+        except Unforeseen:
+            self.pending = Sub(lambda: None, list)
         except Exception as error:
             self.settled = Settled(error=error)
 
     def close(self, over: Suspended) -> None:
         """Not by ``close()``: where a coroutine waits for another, that would leave the inner one as it is."""
-        with suppress(Exception, Suspended):
+        with suppress(Exception, Suspended, Unforeseen):
             for _ in range(DEEPEST):
                 _discard(self.routine.throw(over))
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended with an error, which is told to the branch that waits for it."""
+        return self.settled is not None and self.settled.error is not None
 
     # keys
 
@@ -246,13 +294,7 @@ class Branch:
             raise self._changed(f"it waits for {self.replay.names_of(self.pending.open())}")
 
     def _changed(self, found: str) -> FlowChanged:
-        expected = next(iter(self._unseen))
-        job = self.replay.job
-        return FlowChanged(
-            f"Flow {job.id} ({job.task}) no longer fits its record: {found}, but step {expected!r} is expected, which "
-            f"it met before. It is parked. Bring back the code that makes this step, or guard the change with "
-            f'flow.versioned("..."), then: ostinato rerun {job.id}'
-        )
+        return self.replay.changed(found, next(iter(self._unseen)))
 
     def versioned(self, name: str) -> bool:
         """See `ostinato.flow.versioned`."""
@@ -275,7 +317,7 @@ class Branch:
             return All([self.begin(one) for one in item])
         if iscoroutine(item):
             made = self.replay.branch(f"{self.path.rstrip('/')}{'.' if self.path else ''}{self._number()}/", item)
-            return Sub(lambda: made.settled)
+            return Sub(lambda: made.settled, lambda: made.lost if made.failed else [])
         if isinstance(item, Wait):
             return self._begin(item)
         raise FlowError(
@@ -293,6 +335,9 @@ class Branch:
             return item
         if isinstance(item, Gather):
             return All([self.begin(one) for one in item.items], item.return_exceptions)
+        if isinstance(item, Run):
+            placement = Placement(item.options, clock.now())
+            return self._child(self.key(item.job.task), placement.apply(item.job, ""))
         if isinstance(item, First):
             return FirstOf(self.replay.job, self.met(self.key("first")), [self.begin(one) for one in item.items])
         if isinstance(item, Begin):
@@ -310,8 +355,16 @@ class Branch:
         flow = self.replay.job.id
         job_id = derived_id(flow, key)
         if key not in self.replay.known:
-            self.replay.posts[job_id] = replace(job, id=job_id, flow=flow, parent=flow, step=key)
+            self.replay.posts[job_id] = self._checked(replace(job, id=job_id, flow=flow, parent=flow, step=key))
         return Child(job_id, self.replay.known.get(key), schema)
+
+    def _checked(self, job: Job) -> Job:
+        try:
+            self.replay.job.check(job)
+        except (PostError, ConfigError) as error:
+            flow = self.replay.job
+            raise FlowError(f"Flow {flow.id} ({flow.task}) cannot have step {job.step!r}: {error}") from None
+        return rising(job, clock.now(), self.replay.job.rise)
 
     def _timer(self, key: str, duration: int) -> Child:
         return self._child(key, replace(_TIMER, expires_at=clock.now() + duration))

@@ -112,4 +112,4 @@ def unbounded(name: str) -> bool:
 
 def matches(patterns: Sequence[str], queue: str) -> bool:
     """Whether a queue is among names or globs (``*``, ``?``, ``[...]`` as in `fnmatch`)."""
-    return any(queue == pattern or fnmatchcase(queue, pattern) for pattern in patterns)
+    return queue in patterns or any(fnmatchcase(queue, pattern) for pattern in patterns)

@@ -6,15 +6,10 @@ two came first, and a second answer changes nothing.
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
-from ostinato.codec import encode_args
 from ostinato.ids import derived_id
 from ostinato.model import SIGNAL, Job
-from ostinato.names import check_name
-from ostinato.storage import Ask, Store
 
 
 def signal_job(name: str, key: str) -> Job:
@@ -23,10 +18,7 @@ def signal_job(name: str, key: str) -> Job:
     return Job(task=SIGNAL, kind="signal", id=derived_id("", f"{name}\0{key}"), args=args, tags=(f"signal:{name}",))
 
 
-def give(store: Store, name: str, key: str, payload: Any) -> bool:
-    """Give the signal; False, and nothing is changed, if it was given before. Raises ConfigError, PayloadError."""
-    job = signal_job(check_name("event", name), key)
-    result = encode_args({"payload": payload}, f"signal {name}")[len('{"payload":') : -1]
-    store.post([job])
-    (changed,) = store.change([job.id], Ask(kind="answer", result=result, reason="given"))
-    return changed.before == "waiting"
+def event_of(job: Job) -> tuple[str, str]:
+    """The name and the key that a signal's job stands for."""
+    told = msgspec.json.decode(job.args)
+    return told["name"], told["key"]

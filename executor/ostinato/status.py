@@ -10,7 +10,8 @@ from msgspec import Struct
 from ostinato.codec import decode
 from ostinato.deadlines import missed
 from ostinato.errors import JobCancelled, JobEnded, JobExpired, JobFailed
-from ostinato.model import FINAL, Attempt, Error, OutcomeKind, Row, State
+from ostinato.model import FINAL, Attempt, Error, Job, OutcomeKind, Row, State
+from ostinato.payload import Question
 from ostinato.units import moment
 
 
@@ -43,7 +44,8 @@ class AttemptStatus(Struct, frozen=True, kw_only=True):
 class JobStatus(Struct, frozen=True, kw_only=True):
     """A job at one moment. ``attempt`` is the number of the newest attempt (0: none yet),
     ``attempts`` the ended ones, ``error`` the last traceback or message, ``missed`` that its deadline
-    passed before it had ended."""
+    passed before it had ended. ``parent`` is the job that posted it, ``flow`` the one whose ``step`` it is,
+    ``after`` are the jobs that it still waits for, ``question`` is what an approval asks."""
 
     id: str
     state: State
@@ -58,9 +60,15 @@ class JobStatus(Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...]
     schedule: str | None
     tick: datetime | None
+    parent: str | None
+    flow: str | None
+    step: str
+    after: tuple[str, ...]
+    question: Question | None
     posted_at: datetime
     run_at: datetime | None
     deadline: datetime | None
+    expires_at: datetime | None
     missed: bool
     started_at: datetime | None
     ended_at: datetime | None
@@ -90,9 +98,15 @@ def job_status(row: Row, attempts: list[Attempt], now: int) -> JobStatus:
         tags=job.tags,
         schedule=job.schedule,
         tick=_moment(job.tick),
+        parent=job.parent,
+        flow=job.flow,
+        step=job.step,
+        after=() if row.after is None else row.after.jobs,
+        question=question(job),
         posted_at=moment(row.posted_at),
         run_at=_moment(row.run_at or None),
         deadline=_moment(job.deadline),
+        expires_at=_moment(row.expires_at),
         missed=missed(row, now),
         started_at=_moment(row.started_at),
         ended_at=_moment(row.ended_at),
@@ -100,6 +114,11 @@ def job_status(row: Row, attempts: list[Attempt], now: int) -> JobStatus:
         cancelling=row.cancelling,
         args=decode(job.args),
     )
+
+
+def question(job: Job) -> Question | None:
+    """What an approval asks; None for other jobs."""
+    return decode(job.args, Question) if job.kind == "approval" else None
 
 
 def attempt_status(one: Attempt) -> AttemptStatus:

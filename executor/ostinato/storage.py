@@ -126,8 +126,9 @@ class Ask(Struct, frozen=True, kw_only=True):
     ``cancel``: not yet running → cancelled at once; running → flagged, and told by `Store.renew`.
     ``rerun``: final → ready again with a fresh budget of attempts (``charged`` and ``deaths`` 0,
     the priority it was posted with), its history and checkpoint kept, its place among equals too;
-    an expiry no longer applies, nor what it came after. One whose unique key another job holds now stays
-    as it is. A ``waiting`` job that is not one of `WAITING` (a parked flow) is taken like a final one.
+    an expiry no longer applies (but where a `Job.default` is the answer to it), nor what it came after.
+    One whose unique key another job holds now stays as it is. A ``waiting`` job that is not one of
+    `WAITING` (a parked flow) is taken like a final one.
     ``forget``: final → deleted with its attempts; a step of a job that has not ended stays.
     ``answer``: waiting, of a kind in `WAITING` → succeeded with ``result``, or failed with ``error``.
     """

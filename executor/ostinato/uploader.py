@@ -29,8 +29,8 @@ from ostinato.storage import LogStore, Note
 logger = logging.getLogger("ostinato.uploader")
 
 BATCH = 100
-ORPHAN_TRIES = 8
-"""The location of an adopted log is recorded when its attempt has been rescued: so often it is tried."""
+LATE_TRIES = 8
+"""The location of the log of a lost attempt is recorded when that has been rescued: so often it is tried."""
 GATHER = 0.2
 """Seconds that the locations of further logs gather for one write of the store after one was made."""
 
@@ -50,13 +50,15 @@ class UploadState(Struct, frozen=True):
 
 
 class _Log(Struct):
-    """One log on its way. ``due`` holds it back after a failure of its own."""
+    """One log on its way. ``lost``: by an attempt that another executor ends, perhaps only in a moment. ``due``
+    holds it back after a failure of its own."""
 
     job_id: str
     attempt: int
     token: int
     path: str
     orphan: Orphan | None = None
+    lost: bool = False
     due: float = 0.0
     tries: int = 0
     url: str = ""
@@ -108,11 +110,11 @@ class Uploader:
             self._open += 1
             self._changed.notify_all()
 
-    def put_all(self, ended: Iterable[tuple[str, int, int, str]]) -> None:
-        """The same for several: (job id, attempt, token, path)."""
+    def put_all(self, ended: Iterable[tuple[str, int, int, str]], *, lost: bool = False) -> None:
+        """The same for several: (job id, attempt, token, path). ``lost``: their outcomes were refused."""
         with self._changed:
             before = len(self._waiting)
-            self._waiting.extend(_Log(*one) for one in ended)
+            self._waiting.extend(_Log(*one, lost=lost) for one in ended)
             self._open += len(self._waiting) - before
             self._changed.notify_all()
 
@@ -186,7 +188,7 @@ class Uploader:
             for job_id, attempt, path in logs:
                 self._finish_orphan(job_id, attempt, path)
             with self._changed:
-                self._waiting.extend(_Log(*log[:2], 0, log[2], orphan) for log in logs)
+                self._waiting.extend(_Log(*log[:2], 0, log[2], orphan, lost=True) for log in logs)
                 self._open += len(logs)
             if logs:
                 orphan.left = len(logs)
@@ -310,13 +312,13 @@ class Uploader:
                 return
             self._note_trouble.worked()
             for log, known in zip(batch, recorded, strict=True):
-                if known or log.orphan is None or log.tries >= ORPHAN_TRIES:
+                if known or not log.lost or log.tries >= LATE_TRIES:
                     self._done(log, known)
                 else:
                     self._later(log)
 
     def _later(self, log: _Log) -> None:
-        """It was adopted before its attempt was known to be lost: nothing is recorded of one that runs."""
+        """It came before its attempt was ended by who rescued it: nothing is recorded of one that runs."""
         with self._changed:
             self._uploaded.popleft()
             log.due = self._clock() + self._upload_trouble.pause(log.tries)

@@ -191,7 +191,7 @@ def test_limits_hold_and_nobody_is_passed_over(new_url: NewUrl) -> None:
     """Fewer examples where each step is a way to a server and back."""
     remote = not new_url().startswith(("memory:", "sqlite:"))
 
-    @settings(max_examples=1000 if FULL else 30 if remote else 60, deadline=None)
+    @settings(max_examples=1000 if FULL else 20 if remote else 60, deadline=None)
     @given(steps=steps)
     def plays(steps: list[tuple[str, object]]) -> None:
         play(new_url(), steps)

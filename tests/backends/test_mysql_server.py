@@ -7,20 +7,12 @@ from collections.abc import Iterator
 import pytest
 from mariadb_servers import connected, emptied, new_server
 from s3_servers import wait_until
-from sql_processes import DRAIN, TWINS, in_processes, used_before
+from sql_processes import DRAIN, TWINS, in_processes, opened, used_before
 
 from ostinato.errors import StoreUnavailable
 from ostinato.storage import JobQuery
 from ostinato.testing.samples import claim, claim_one, finish, job, jobs, names
-from ostinato_sql.plugin import ostinato_store
 from ostinato_sql.store import SqlStore
-
-
-def opened(url: str) -> SqlStore:
-    store = ostinato_store(url)
-    assert isinstance(store, SqlStore)
-    store.open()
-    return store
 
 
 @pytest.fixture

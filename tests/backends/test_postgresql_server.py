@@ -13,22 +13,14 @@ import pytest
 from deaf_proxy import DeafProxy
 from postgres_servers import FAST, PostgresServer, emptied, new_server
 from s3_servers import wait_until
-from sql_processes import DRAIN, TWINS, in_processes, used_before
+from sql_processes import DRAIN, TWINS, in_processes, opened, used_before
 
 from ostinato.errors import StoreUnavailable
 from ostinato.model import SECOND, Row
 from ostinato.storage import Fence, JobQuery, Rate
 from ostinato.testing.samples import claim, claim_one, end, finish, info, job, jobs, look, names, want
 from ostinato_sql import push
-from ostinato_sql.plugin import ostinato_store
 from ostinato_sql.store import SqlStore
-
-
-def opened(url: str) -> SqlStore:
-    store = ostinato_store(url)
-    assert isinstance(store, SqlStore)
-    store.open()
-    return store
 
 
 @pytest.fixture
@@ -100,7 +92,6 @@ def test_claim_locks_only_what_it_takes(store: SqlStore, postgres18: str) -> Non
     store.post([job(f"j{n}", queue=f"q{n}") for n in range(8)])
     seen: list[list[str]] = []
     begun, done = threading.Event(), threading.Event()
-    original = SqlStore.now
 
     with store._database.read() as link:
 
@@ -108,10 +99,10 @@ def test_claim_locks_only_what_it_takes(store: SqlStore, postgres18: str) -> Non
             from ostinato_sql import claim as claiming
 
             def slow(writing: object) -> list[Row]:
-                started = claiming._start(writing, store._database, "e1", want(count=1, queues=("*",)), original(store))
+                claimed = claiming.claim_within(writing, store._database, "e1", want(count=1, queues=("*",)))
                 begun.set()
                 done.wait(10)
-                return list(started.rows)
+                return claimed.rows
 
             seen.append(names(store._database.write(slow)))
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 from redis import Redis
-from redis_servers import make, new_namespace
+from redis_servers import make, new_namespace, opened
 
 from ostinato.errors import PayloadError
-from ostinato.model import HIGH, SECOND, State, Unique
+from ostinato.model import HIGH, SECOND, After, State, Unique
 from ostinato.storage import Ask, Entry, JobQuery, Note, PostsAndClaims, Rate, Record, Rescue
 from ostinato.testing.clock import FakeClock
 from ostinato.testing.samples import LEASE, claim, claim_one, end, finish, info, job, jobs, look, names, want
@@ -29,10 +29,8 @@ def namespace() -> str:
 
 @pytest.fixture
 def store(valkey: str, namespace: str, clock: FakeClock) -> Iterator[RedisStore]:
-    one = make(f"{valkey}?namespace={namespace}", clock)
-    one.open()
-    yield one
-    one.close()
+    with opened(f"{valkey}?namespace={namespace}", clock) as one:
+        yield one
 
 
 @pytest.fixture
@@ -68,6 +66,22 @@ def live_a_life(store: RedisStore) -> None:
     store.keep([Entry("schedule", "a", "1"), Entry("schedule", "b", None)])
     store.entries("schedule")
     store.change(["j0005"], Ask(kind="forget"))
+    flow_with_steps(store)
+    store.change(["f"], Ask(kind="cancel"))
+
+
+def flow_with_steps(store: RedisStore) -> None:
+    """A flow that waits for a step, an approval and a step of another one, and what comes after it."""
+    store.limit({"task:work": None}, {"task:work": None})
+    store.post([job("f", flow="g", step="f#1"), job("late", after=After(("f", "unknown"), "run"))])
+    (row,) = (row for row in claim(store) if row.job.id == "f")
+    store.note([Note("f", row.token, row.attempt, "step", "1", "a#1")])
+    steps = (
+        job("s1", flow="f"),
+        job("s2", flow="f", kind="approval", default="1", expires_at=store.now() + SECOND, after=After(("s1",))),
+        job("s3", flow="other"),
+    )
+    finish(store, row, "blocked", posts=steps, after=After(("s1", "s2", "s3"), "run"))
 
 
 # keys
@@ -121,6 +135,21 @@ def test_nothing_is_left_of_jobs_that_are_forgotten(store: RedisStore, admin: Re
     assert left == {f"{{{namespace}}}", f"{{{namespace}}}:limits"}
 
 
+def test_nothing_is_left_of_flows_that_are_forgotten(store: RedisStore, admin: Redis, namespace: str) -> None:
+    flow_with_steps(store)
+    store.change(["s3", "f", "late"], Ask(kind="cancel"))
+    store.change(["f", "late", "s1", "s2", "s3"], Ask(kind="forget"))
+    assert store.count() == []
+    assert set(admin.scan_iter(f"{{{namespace}}}*", count=10_000)) == {f"{{{namespace}}}"}
+
+
+def test_who_waits_no_more_is_tied_to_nobody(store: RedisStore, admin: Redis, namespace: str) -> None:
+    store.post([job("a"), job("b", after=After(("a",)))])
+    assert admin.exists(f"{{{namespace}}}:tied:a", f"{{{namespace}}}:awaits:b") == 2
+    store.change(["b"], Ask(kind="cancel"))
+    assert admin.exists(f"{{{namespace}}}:tied:a", f"{{{namespace}}}:awaits:b") == 0
+
+
 def test_namespaces_do_not_meet(store: RedisStore, valkey: str, clock: FakeClock) -> None:
     other = make(f"{valkey}?namespace={new_namespace()}", clock)
     other.open()
@@ -130,6 +159,49 @@ def test_namespaces_do_not_meet(store: RedisStore, valkey: str, clock: FakeClock
     assert claim(other) == []
     assert ear.wait(0.05) == frozenset()
     other.close()
+
+
+# flows
+
+
+def test_more_steps_than_a_command_takes_arguments(store: RedisStore) -> None:
+    """Lua unpacks no more than 8,000 values into one."""
+    many = 8200
+    steps = [job(f"s{n}", flow="f") for n in range(many)]
+    ids = tuple(one.id for one in steps)
+    store.post([job("f")])
+    finish(store, claim_one(store), "blocked", posts=tuple(steps), after=After(ids, "run"))
+    assert look(store, "f").after == After(ids, "run")
+    rows = claim(store, count=many, slots=many, capacity=many)
+    assert all(store.finish([end(row) for row in rows]))
+    assert names(claim(store)) == ["f"]
+
+
+def test_loaded_after_what_it_waits_for_has_ended_here(store: RedisStore) -> None:
+    store.post([job("a"), job("x"), job("b", after=After(("a", "x")))])
+    blocked = look(store, "b")
+    store.change(["b"], Ask(kind="cancel"))
+    store.change(["b"], Ask(kind="forget"))
+    finish(store, claim_one(store))
+    store.load([Record(blocked)])
+    assert look(store, "b").after == After(("x",))
+
+
+def test_who_takes_the_place_of_another_takes_its_ties_too(store: RedisStore) -> None:
+    unique = Unique("k", on_conflict="replace")
+    store.post([job("a"), job("old", unique=unique, flow="f")])
+    store.post([job("new", unique=unique, flow="g", after=After(("a",)))])
+    assert (look(store, "old").state, look(store, "old").after) == ("blocked", After(("a",)))
+    assert names(store.find(JobQuery(flow="f")).rows) == []
+    assert names(store.find(JobQuery(flow="g")).rows) == ["old"]
+    finish(store, claim_one(store))
+    assert names(claim(store)) == ["old"]
+
+
+def test_a_promise_of_a_parked_flow_is_no_time_to_wake_at(store: RedisStore, clock: FakeClock) -> None:
+    store.post([job("f", expires_at=clock.now + SECOND)])
+    finish(store, claim_one(store), "waiting")
+    assert store.claim("e1", want()).next_at is None
 
 
 # searches

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from redis_servers import client, join, make, new_namespace, node, start
+from redis_servers import client, join, new_namespace, node, opened, start
 from s3_servers import Server, wait_until
 
 from ostinato.errors import StoreUnavailable
@@ -66,10 +66,8 @@ def own() -> str:
 
 @pytest.fixture
 def store(nodes: list[Server], own: str) -> Iterator[RedisStore]:
-    one = make(f"redis+cluster://127.0.0.1:{nodes[0].port}?namespace={own}")
-    one.open()
-    yield one
-    one.close()
+    with opened(f"redis+cluster://127.0.0.1:{nodes[0].port}?namespace={own}") as one:
+        yield one
 
 
 @pytest.mark.parametrize("first", ["own", "others"])

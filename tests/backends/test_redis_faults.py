@@ -1,4 +1,4 @@
-"""What goes wrong with a Redis server, and what its users are told: on a server that may be broken."""
+"""What goes wrong with a Redis server, and what its users are told: on a server that may be own_valkey."""
 
 from __future__ import annotations
 
@@ -10,36 +10,13 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from redis_servers import QUICK, client, make, new_namespace, redis_program, server, start, url, valkey_program
+from redis_servers import QUICK, client, make, new_namespace, opened, redis_program, server, start, url, valkey_program
 from s3_servers import Server, free_port, wait_until
 
 from ostinato.errors import ConfigError, StoreCorrupt, StoreError, StoreUnavailable
 from ostinato.storage import JobQuery, Note, Rescue
 from ostinato.testing.samples import LEASE, claim, claim_one, exists, finish, info, job, jobs
 from ostinato_redis.store import RedisStore
-
-
-@pytest.fixture(scope="module")
-def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    one = start(server(valkey_program(), tmp_path_factory.mktemp("broken"), *QUICK))
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def admin(broken: Server) -> Iterator[Redis]:
-    with client(broken) as asked:
-        yield asked
-
-
-@contextmanager
-def opened(store_url: str) -> Iterator[RedisStore]:
-    store = make(store_url)
-    store.open()
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 @contextmanager
@@ -59,16 +36,16 @@ def setting(admin: Redis, **values: object) -> Iterator[None]:
 
 @pytest.mark.parametrize("how", ["flushed", "restarted"])
 def test_lost_data_is_told_once_to_each_store(
-    broken: Server, admin: Redis, how: str, caplog: pytest.LogCaptureFixture
+    own_valkey: Server, admin: Redis, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    place = url(broken)
+    place = url(own_valkey)
     with opened(place) as one, opened(place) as two:
         one.post([job("a")])
         if how == "flushed":
             admin.flushall()
         else:
-            broken.stop()
-            start(broken)
+            own_valkey.stop()
+            start(own_valkey)
         for store in (one, two):
             with pytest.raises(StoreError, match=r"are gone.*appendonly yes"):
                 store.post([job("b")])
@@ -79,8 +56,8 @@ def test_lost_data_is_told_once_to_each_store(
         assert [count.jobs for count in one.count()] == [1]
 
 
-def test_outcome_of_a_job_that_was_lost_is_refused(broken: Server, admin: Redis) -> None:
-    with opened(url(broken)) as store:
+def test_outcome_of_a_job_that_was_lost_is_refused(own_valkey: Server, admin: Redis) -> None:
+    with opened(url(own_valkey)) as store:
         store.post([job("a")])
         row = claim_one(store)
         admin.flushall()
@@ -104,24 +81,24 @@ def test_restart_with_its_data_is_not_noticed(tmp_path: Path) -> None:
     durable.stop()
 
 
-def test_forgotten_scripts_are_sent_again(broken: Server, admin: Redis) -> None:
-    with opened(url(broken)) as store:
+def test_forgotten_scripts_are_sent_again(own_valkey: Server, admin: Redis) -> None:
+    with opened(url(own_valkey)) as store:
         store.post([job("a")])
         admin.script_flush()
         assert store.post([job("b")])[0].created
 
 
-def test_newer_schema(broken: Server, admin: Redis) -> None:
+def test_newer_schema(own_valkey: Server, admin: Redis) -> None:
     name = new_namespace()
     admin.hset(f"{{{name}}}", "schema", 99)
-    with pytest.raises(StoreCorrupt, match="pip install -U ostinato"), opened(url(broken, namespace=name)):
+    with pytest.raises(StoreCorrupt, match="pip install -U ostinato"), opened(url(own_valkey, namespace=name)):
         pass
 
 
-def test_keys_of_somebody_else(broken: Server, admin: Redis) -> None:
+def test_keys_of_somebody_else(own_valkey: Server, admin: Redis) -> None:
     name = new_namespace()
     admin.set(f"{{{name}}}", "mine")
-    with pytest.raises(StoreCorrupt, match="namespace of your own"), opened(url(broken, namespace=name)):
+    with pytest.raises(StoreCorrupt, match="namespace of your own"), opened(url(own_valkey, namespace=name)):
         pass
 
 
@@ -133,8 +110,8 @@ def test_unreachable() -> None:
         pass
 
 
-def test_verb_before_open_and_after_close(broken: Server) -> None:
-    store = make(url(broken))
+def test_verb_before_open_and_after_close(own_valkey: Server) -> None:
+    store = make(url(own_valkey))
     for act in (lambda: store.post([job("a")]), lambda: store.listen(frozenset(["ready"])), store.now):
         with pytest.raises(StoreUnavailable, match=r"Call open\(\)"):
             act()
@@ -142,13 +119,13 @@ def test_verb_before_open_and_after_close(broken: Server) -> None:
         store.close()
 
 
-def test_replica_takes_no_writes(broken: Server, admin: Redis, caplog: pytest.LogCaptureFixture) -> None:
-    with opened(url(broken)) as store:
+def test_replica_takes_no_writes(own_valkey: Server, admin: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    with opened(url(own_valkey)) as store:
         admin.replicaof("127.0.0.1", free_port())
         try:
             with pytest.raises(StoreUnavailable, match=r"is a replica.*Name the primary"):
                 store.post([job("a")])
-            with pytest.raises(StoreUnavailable, match="Name the primary"), opened(url(broken)):
+            with pytest.raises(StoreUnavailable, match="Name the primary"), opened(url(own_valkey)):
                 pass
             with setting(admin, replica_serve_stale_data="no"):
                 with pytest.raises(StoreUnavailable, match="lost its primary"):
@@ -158,8 +135,8 @@ def test_replica_takes_no_writes(broken: Server, admin: Redis, caplog: pytest.Lo
         assert store.post([job("a")])[0].created
 
 
-def test_full_memory_refuses_posts_and_lets_jobs_end(broken: Server, admin: Redis) -> None:
-    with opened(url(broken)) as store:
+def test_full_memory_refuses_posts_and_lets_jobs_end(own_valkey: Server, admin: Redis) -> None:
+    with opened(url(own_valkey)) as store:
         store.post(jobs(2))
         first, second = claim(store)
         with setting(admin, maxmemory=1):
@@ -173,8 +150,8 @@ def test_full_memory_refuses_posts_and_lets_jobs_end(broken: Server, admin: Redi
         assert sum(one.jobs for one in store.count()) == 2
 
 
-def test_failed_saving_stops_writes(broken: Server, admin: Redis) -> None:
-    with opened(url(broken)) as store, setting(admin, stop_writes_on_bgsave_error="yes", save="3600 1"):
+def test_failed_saving_stops_writes(own_valkey: Server, admin: Redis) -> None:
+    with opened(url(own_valkey)) as store, setting(admin, stop_writes_on_bgsave_error="yes", save="3600 1"):
         place = Path(admin.config_get("dir")["dir"]) / "dump.rdb"
         place.mkdir()
         admin.bgsave()
@@ -206,32 +183,32 @@ def test_loading(tmp_path: Path) -> None:
         slow.stop()
 
 
-def test_silence_leaves_it_open_whether_it_was_done(broken: Server) -> None:
+def test_silence_leaves_it_open_whether_it_was_done(own_valkey: Server) -> None:
     """The request is in the server's hands already; it is carried out when it wakes up."""
-    with opened(url(broken, timeout=0.3)) as store:
+    with opened(url(own_valkey, timeout=0.3)) as store:
         store.post([job("first")])  # so that the server knows the script: it would refuse another's digest
-        broken.signal(signal.SIGSTOP)
+        own_valkey.signal(signal.SIGSTOP)
         try:
             with pytest.raises(StoreUnavailable, match="may have been done or not"):
                 store.post([job("a")])
         finally:
-            broken.signal(signal.SIGCONT)
+            own_valkey.signal(signal.SIGCONT)
         wait_until(lambda: exists(store, "a"))
         assert not store.post([job("a")])[0].created
 
 
-def test_claim_is_not_sent_twice(broken: Server, admin: Redis) -> None:
+def test_claim_is_not_sent_twice(own_valkey: Server, admin: Redis) -> None:
     """Else the answer to the first would be lost with the jobs in it."""
-    with opened(url(broken)) as patient, opened(url(broken, timeout=0.3)) as other:
+    with opened(url(own_valkey)) as patient, opened(url(own_valkey, timeout=0.3)) as other:
         for store in (patient, other):
             store.post(jobs(4))
         assert claim(other, tasks={"unknown": 1}) == []  # so that the server knows the script
-        broken.signal(signal.SIGSTOP)
+        own_valkey.signal(signal.SIGSTOP)
         try:
             with pytest.raises(StoreUnavailable):
                 claim(other, count=1)
         finally:
-            broken.signal(signal.SIGCONT)
+            own_valkey.signal(signal.SIGCONT)
         wait_until(lambda: _running(other) == 1)
         assert len(claim(other)) == 3
 
@@ -244,7 +221,7 @@ def _running(store: RedisStore) -> int:
 
 
 @pytest.fixture
-def limited(broken: Server, admin: Redis) -> Iterator[str]:
+def limited(own_valkey: Server, admin: Redis) -> Iterator[str]:
     """A namespace, and a user who may use it and nothing else: the rights that the messages and pages name."""
     name = new_namespace()
     rights = f"on >pass-word ~{{{name}}}* &{{{name}}}* +@all -@dangerous +info"
@@ -253,12 +230,12 @@ def limited(broken: Server, admin: Redis) -> Iterator[str]:
     admin.execute_command("ACL", "DELUSER", "worker")
 
 
-def as_user(broken: Server, name: str, password: str = "pass-word") -> str:
-    return f"redis://worker:{password}@127.0.0.1:{broken.port}/0?namespace={name}"
+def as_user(own_valkey: Server, name: str, password: str = "pass-word") -> str:
+    return f"redis://worker:{password}@127.0.0.1:{own_valkey.port}/0?namespace={name}"
 
 
-def test_few_rights_suffice(broken: Server, limited: str) -> None:
-    with opened(as_user(broken, limited)) as store:
+def test_few_rights_suffice(own_valkey: Server, limited: str) -> None:
+    with opened(as_user(own_valkey, limited)) as store:
         listener = store.listen(frozenset(["ready"]))
         store.post([job("a")])
         assert listener.wait(20) == {"ready"}
@@ -266,29 +243,32 @@ def test_few_rights_suffice(broken: Server, limited: str) -> None:
         assert "crash" in store.durable
 
 
-def test_missing_right_to_keys(broken: Server, limited: str) -> None:
-    with pytest.raises(StoreUnavailable, match=r"lacks a right.*ACL SETUSER"), opened(as_user(broken, new_namespace())):
+def test_missing_right_to_keys(own_valkey: Server, limited: str) -> None:
+    with (
+        pytest.raises(StoreUnavailable, match=r"lacks a right.*ACL SETUSER"),
+        opened(as_user(own_valkey, new_namespace())),
+    ):
         pass
 
 
 @pytest.mark.parametrize("user", ["worker:wrong-secret", "nobody:wrong-secret"])
-def test_wrong_password(broken: Server, limited: str, user: str) -> None:
+def test_wrong_password(own_valkey: Server, limited: str, user: str) -> None:
     with pytest.raises(StoreUnavailable, match="refuses the user or password") as caught:
-        make(f"redis://{user}@127.0.0.1:{broken.port}").open()
+        make(f"redis://{user}@127.0.0.1:{own_valkey.port}").open()
     assert "wrong-secret" not in str(caught.value)
 
 
-def test_missing_password(broken: Server, admin: Redis) -> None:
+def test_missing_password(own_valkey: Server, admin: Redis) -> None:
     with setting(admin, requirepass="secret"):
         with pytest.raises(StoreUnavailable, match="refuses the user or password"):
-            make(url(broken)).open()
+            make(url(own_valkey)).open()
 
 
 # what is kept
 
 
-def test_eviction_is_warned_of(broken: Server, admin: Redis, caplog: pytest.LogCaptureFixture) -> None:
-    with setting(admin, maxmemory_policy="allkeys-lru"), opened(url(broken)) as store:
+def test_eviction_is_warned_of(own_valkey: Server, admin: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    with setting(admin, maxmemory_policy="allkeys-lru"), opened(url(own_valkey)) as store:
         assert "allkeys-lru): set noeviction" in caplog.text
         assert "may evict jobs" in store.durable
 
@@ -340,8 +320,8 @@ def test_durability_aof(tmp_path: Path, program: type[str], caplog: pytest.LogCa
     one.stop()
 
 
-def test_durability_aof_without_such_a_file(broken: Server) -> None:
-    with pytest.raises(ConfigError, match="appendonly yes"), opened(url(broken, durability="aof")):
+def test_durability_aof_without_such_a_file(own_valkey: Server) -> None:
+    with pytest.raises(ConfigError, match="appendonly yes"), opened(url(own_valkey, durability="aof")):
         pass
 
 
@@ -357,7 +337,7 @@ def test_not_on_disk_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     one.stop()
 
 
-def test_all_is_left_as_it_was(broken: Server, admin: Redis) -> None:
+def test_all_is_left_as_it_was(own_valkey: Server, admin: Redis) -> None:
     """The tests above give back the server as they found it."""
-    with opened(url(broken)) as store:
+    with opened(url(own_valkey)) as store:
         assert store.find(JobQuery()).rows == []

@@ -3,44 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from redis import Redis
-from redis_servers import QUICK, client, make, new_namespace, server, start, url, valkey_program
+from redis_servers import new_namespace, opened, start, url
 from s3_servers import Server, wait_until
 
 from ostinato.storage import Listener
 from ostinato.testing.samples import claim_one, finish, job
 from ostinato_redis import wake
-from ostinato_redis.store import RedisStore
 
 LONG = 20.0
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server whose connections are ours to cut."""
-    one = start(server(valkey_program(), tmp_path_factory.mktemp("own"), *QUICK))
-    yield one
-    one.stop()
-
-
-@pytest.fixture
-def admin(own: Server) -> Iterator[Redis]:
-    with client(own) as asked:
-        yield asked
-
-
-@contextmanager
-def opened(store_url: str) -> Iterator[RedisStore]:
-    store = make(store_url)
-    store.open()
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def quiet(listener: Listener) -> None:
@@ -48,8 +21,8 @@ def quiet(listener: Listener) -> None:
     wait_until(lambda: not listener.wait(0.05))
 
 
-def test_waiting_asks_the_server_nothing(own: Server, admin: Redis) -> None:
-    with opened(url(own)) as store:
+def test_waiting_asks_the_server_nothing(own_valkey: Server, admin: Redis) -> None:
+    with opened(url(own_valkey)) as store:
         listener = store.listen(frozenset(["ready", "orders"]))
         quiet(listener)
         before = admin.info("stats")["total_commands_processed"]
@@ -57,9 +30,9 @@ def test_waiting_asks_the_server_nothing(own: Server, admin: Redis) -> None:
         assert admin.info("stats")["total_commands_processed"] - before <= 1  # the question itself
 
 
-def test_one_connection_and_one_thread_for_all_listeners(own: Server, admin: Redis) -> None:
+def test_one_connection_and_one_thread_for_all_listeners(own_valkey: Server, admin: Redis) -> None:
     before = threading.active_count()
-    with opened(url(own)) as store:
+    with opened(url(own_valkey)) as store:
         listeners = [store.listen(frozenset(["ready"])), store.listen(frozenset(["ended"])), *()]
         listeners += [store.listen(frozenset(["ready", "ended", "orders"]))]
         assert len(admin.client_list(_type="pubsub")) == 1
@@ -72,19 +45,19 @@ def test_one_connection_and_one_thread_for_all_listeners(own: Server, admin: Red
     wait_until(lambda: not admin.client_list(_type="pubsub"))
 
 
-def test_channels_that_nobody_listens_to_are_not_sent(own: Server, admin: Redis) -> None:
+def test_channels_that_nobody_listens_to_are_not_sent(own_valkey: Server, admin: Redis) -> None:
     name = new_namespace()
-    with opened(url(own, namespace=name)) as store:
+    with opened(url(own_valkey, namespace=name)) as store:
         store.listen(frozenset(["ready"]))
         heard = dict(admin.pubsub_numsub(f"{{{name}}}:ready", f"{{{name}}}:ended"))
         assert list(heard.values()) == [1, 0]
 
 
 def test_lost_connection_is_made_again(
-    own: Server, admin: Redis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    own_valkey: Server, admin: Redis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wake, "POLL", 0.05)
-    with opened(url(own)) as store:
+    with opened(url(own_valkey)) as store:
         listener = store.listen(frozenset(["ready"]))
         admin.client_kill_filter(_type="pubsub")
         assert listener.wait(LONG) == {"ready"}  # something may have been missed
@@ -96,27 +69,27 @@ def test_lost_connection_is_made_again(
 
 
 def test_restarted_server_is_heard_again(
-    own: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    own_valkey: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wake, "POLL", 0.05)
-    with opened(url(own)) as store:
+    with opened(url(own_valkey)) as store:
         listener = store.listen(frozenset(["ready"]))
-        own.stop()
+        own_valkey.stop()
         wait_until(lambda: "does not work" in caplog.text)
-        start(own)
+        start(own_valkey)
         wait_until(lambda: "works again" in caplog.text)
         assert caplog.text.count("does not work") == 1
         assert listener.wait(LONG) == {"ready"}
 
 
 def test_without_the_right_to_channels_it_is_looked_every_second(
-    own: Server, admin: Redis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    own_valkey: Server, admin: Redis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who may not publish may store, and who may not subscribe may work."""
     monkeypatch.setattr(wake, "POLL", 0.05)
     name = new_namespace()
     admin.execute_command("ACL", "SETUSER", "deaf", "reset", "on", ">pw", f"~{{{name}}}*", "resetchannels", "+@all")
-    with opened(f"redis://deaf:pw@127.0.0.1:{own.port}/0?namespace={name}") as store:
+    with opened(f"redis://deaf:pw@127.0.0.1:{own_valkey.port}/0?namespace={name}") as store:
         listener = store.listen(frozenset(["ready", "ended"]))
         assert "does not work, looking every second" in caplog.text
         assert store.post([job("a")])[0].created
@@ -127,29 +100,29 @@ def test_without_the_right_to_channels_it_is_looked_every_second(
 
 
 def test_server_that_delivers_nothing_is_found_out(
-    own: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    own_valkey: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As behind a proxy that takes subscriptions and forgets them: our own message does not come back."""
     monkeypatch.setattr(wake, "POLL", 0.05)
     monkeypatch.setattr(wake, "PATIENCE", 0.2)
     monkeypatch.setattr(wake.Waker, "publish", lambda self, channel: None)
-    with opened(url(own)) as store:
+    with opened(url(own_valkey)) as store:
         listener = store.listen(frozenset(["ready"]))
         assert listener.wait(LONG) == {"ready"}
         assert "messages, but they do not arrive" in caplog.text
 
 
 def test_silent_connection_is_asked_and_given_up(
-    own: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    own_valkey: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wake, "QUIET", 0.1)
-    with opened(url(own)) as store:
+    with opened(url(own_valkey)) as store:
         listener = store.listen(frozenset(["ready"]))
         quiet(listener)
         assert listener.wait(0.5) == frozenset()  # it was asked, and it answered
         assert "does not work" not in caplog.text
-        own.signal(19)
+        own_valkey.signal(19)
         try:
             wait_until(lambda: "fallen silent" in caplog.text)
         finally:
-            own.signal(18)
+            own_valkey.signal(18)

@@ -11,17 +11,19 @@ from pathlib import Path
 import mariadb_servers
 import postgres_servers
 import pytest
+from sqlalchemy import Connection, create_engine, inspect
 
 from ostinato.cli.main import run
 from ostinato.errors import ConfigError, StoreCorrupt
-from ostinato.model import Unique
+from ostinato.model import After, Unique
 from ostinato.storage import Ask, Migrates, Store
 from ostinato.testing.samples import claim, finish, job, look, names
 from ostinato_sql.migrations import NEWEST
 from ostinato_sql.plugin import ostinato_store
 from ostinato_sql.store import SqlStore
 
-SCHEMA_1 = (Path(__file__).parent / "data" / "sqlite_schema_1.sql").read_text()
+DATA = Path(__file__).parent / "data"
+SCHEMA_1 = (DATA / "sqlite_schema_1.sql").read_text()
 CONTENT_1 = """
 INSERT INTO ostinato_meta VALUES ('schema', '1');
 INSERT INTO ostinato_lanes VALUES (77, 'default', 'work', 1, 1, '[]');
@@ -89,6 +91,66 @@ def test_a_migrated_file_is_as_a_new_one(old: str, tmp_path: Path) -> None:
         return found
 
     assert shape("jobs.db") == shape("new.db")
+
+
+CONTENT_2 = (
+    "INSERT INTO ostinato_lanes VALUES (77, 'default', 'work', 1, 1, '[]')",
+    "INSERT INTO ostinato_jobs (seq, id, lane, state, priority, position, run_at, posted_at, kind, front, "
+    "asked_priority, asked_run_at, tags, policy, args) "
+    "VALUES (1, 'old', 77, 'ready', 0, 1, 0, 5, 'function', 0, 0, 0, '', '{}', '{}')",
+)
+SHAPES = {
+    "sqlite": 'SELECT m.name, c.name, c.type, c."notnull", c.pk FROM sqlite_master m, pragma_table_info(m.name) c '
+    "UNION SELECT type, name, sql, 0, 0 FROM sqlite_master WHERE type = 'index'",
+    "postgresql": "SELECT table_name, column_name, data_type, is_nullable, column_default FROM "
+    "information_schema.columns UNION SELECT tablename, indexname, indexdef, '', '' FROM pg_indexes",
+    "mysql": "SELECT table_name, column_name, column_type, is_nullable, column_default, generation_expression, "
+    "collation_name FROM information_schema.columns WHERE table_schema = DATABASE() UNION SELECT table_name, "
+    "index_name, column_name, seq_in_index, '', '', '' FROM information_schema.statistics "
+    "WHERE table_schema = DATABASE()",
+}
+
+
+def _shape(connection: Connection, prefix: str) -> set[str]:
+    """All columns and indexes of the tables that begin so."""
+    found = connection.exec_driver_sql(SHAPES[connection.dialect.name]).fetchall()
+    connection.commit()
+    return {str(tuple(row)).replace(prefix, "") for row in found if prefix in str(row)}
+
+
+def _forget(connection: Connection, *prefixes: str) -> None:
+    for table in inspect(connection).get_table_names():
+        if table.startswith(prefixes):
+            connection.exec_driver_sql(f"DROP TABLE {table}")
+    if connection.dialect.name == "postgresql":
+        for prefix in prefixes:
+            connection.exec_driver_sql(f"DROP SEQUENCE IF EXISTS {prefix}seq")
+    connection.commit()
+
+
+@pytest.mark.parametrize("where", ["sqlite", "postgres18", "mariadb"])
+def test_store_of_version_2_is_brought_here(where: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """And becomes as a new one is."""
+    url = f"sqlite:///{tmp_path}/jobs.db" if where == "sqlite" else request.getfixturevalue(where)
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:").replace("mysql:", "mysql+pymysql:"))
+    with engine.connect() as connection:
+        _forget(connection, "older_", "newer_")
+        script = (DATA / f"{connection.dialect.name}_schema_2.sql").read_text().rstrip(";\n").split(";\n")
+        for statement in (*script, *CONTENT_2):
+            connection.exec_driver_sql(statement.replace("ostinato_", "older_"))
+        connection.commit()
+        older, newer = made(f"{url}?prefix=older_"), made(f"{url}?prefix=newer_")
+        for store in (older, newer):
+            store.open()
+        assert _shape(connection, "older_") == _shape(connection, "newer_")
+        assert look(older, "old").job == job("old")
+        lives(older)
+        older.post([job("one"), job("two", after=After(("one",)))])
+        assert look(older, "two").state == "blocked"
+        for store in (older, newer):
+            store.close()
+        _forget(connection, "older_", "newer_")
+    engine.dispose()
 
 
 def test_not_against_the_users_will(old: str, tmp_path: Path) -> None:

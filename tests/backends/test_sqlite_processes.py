@@ -10,10 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from processes import DRAIN, LISTEN, all_together, heard, process
 
 from ostinato.testing.samples import job, jobs, look
 from ostinato_sql import wake
@@ -22,36 +22,19 @@ from ostinato_sql.store import SqlStore
 
 START = """
 import sys
-from ostinato.testing.samples import claim, end, jobs
 from ostinato_sql import wake
 from ostinato_sql.sqlite import SqliteDialect
 from ostinato_sql.store import SqlStore
 
 wake._LOOK = float(sys.argv[2])
-store = SqlStore(SqliteDialect(sys.argv[1]))
+store, words = SqlStore(SqliteDialect(sys.argv[1])), sys.argv[3:]
 store.open()
 """
-DRAIN = (
-    START
-    + """
-print("here", flush=True)
-sys.stdin.readline()
-store.post(jobs(50, prefix=sys.argv[3]))
-while rows := claim(store, sys.argv[3], count=7):
-    assert all(store.finish([end(row) for row in rows]))
-    print(*[row.job.id for row in rows], flush=True)
+POST_ONE = """
+from ostinato.testing.samples import jobs
+store.post(jobs(1, words[0]))
 store.close()
 """
-)
-LISTEN = (
-    START
-    + """
-listener = store.listen(frozenset(sys.argv[3:]))
-print("here", flush=True)
-while heard := listener.wait(100):
-    print(*heard, flush=True)
-"""
-)
 NEVER = "3600"  # seconds between looks at the file: only a socket can be heard
 SOON = "0.05"
 
@@ -69,48 +52,19 @@ def store(path: str) -> Iterator[SqlStore]:
     store.close()
 
 
-@contextmanager
-def process(script: str, *words: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that has said that it is here."""
-    command = [sys.executable, "-c", script, *words]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
-        try:
-            assert heard(running) == "here"
-            yield running
-        finally:
-            running.kill()
-
-
-def heard(running: subprocess.Popen[str]) -> str:
-    assert running.stdout is not None
-    return running.stdout.readline().strip()
-
-
 def sockets(path: str) -> list[str]:
     return os.listdir(wake.wake_folder(path))
 
 
 def test_processes_never_share_a_job(store: SqlStore, path: str) -> None:
     store.post(jobs(200))
-    with (
-        process(DRAIN, path, NEVER, "p") as one,
-        process(DRAIN, path, NEVER, "q") as two,
-        process(DRAIN, path, NEVER, "r") as three,
-    ):
-        said: list[str] = []
-        for running in (one, two, three):
-            assert running.stdin is not None
-            running.stdin.write("go\n")
-            running.stdin.flush()
-        for running in (one, two, three):
-            said += running.communicate()[0].split()
-            assert running.returncode == 0
+    said = " ".join(all_together(START + DRAIN, *[(path, NEVER, name) for name in "pqr"])).split()
     wanted = [made.id for prefix in "jpqr" for made in jobs(200 if prefix == "j" else 50, prefix)]
     assert sorted(said) == sorted(wanted)
 
 
 def test_processes_may_open_a_new_file_together(path: str) -> None:
-    command = [sys.executable, "-c", START + "store.post(jobs(1, sys.argv[3])); store.close()", path, NEVER]
+    command = [sys.executable, "-c", START + POST_ONE, path, NEVER]
     running = [subprocess.Popen([*command, f"p{n}-"], stderr=subprocess.PIPE, text=True) for n in range(3)]
     assert [(one.communicate()[1], one.returncode) for one in running] == [("", 0)] * 3
     store = SqlStore(SqliteDialect(path))
@@ -121,14 +75,14 @@ def test_processes_may_open_a_new_file_together(path: str) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs unix sockets")
 def test_listener_of_another_process_is_woken(store: SqlStore, path: str) -> None:
-    with process(LISTEN, path, NEVER, "ready") as running:
+    with process(START + LISTEN, path, NEVER, "ready") as running:
         store.post([job("a")])
         assert heard(running) == "ready"
 
 
 def test_foreign_writer_is_noticed(store: SqlStore, path: str) -> None:
     store.post([job("a")])
-    with process(LISTEN, path, SOON, "ended") as running:
+    with process(START + LISTEN, path, SOON, "ended") as running:
         with sqlite3.connect(path) as foreign:
             foreign.execute("UPDATE ostinato_jobs SET state = 'cancelled', ended_at = 1")
         foreign.close()
@@ -138,7 +92,7 @@ def test_foreign_writer_is_noticed(store: SqlStore, path: str) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs unix sockets")
 def test_socket_of_a_dead_process_is_removed(store: SqlStore, path: str) -> None:
-    with process(LISTEN, path, NEVER, "ready") as running:
+    with process(START + LISTEN, path, NEVER, "ready") as running:
         assert len(sockets(path)) == 1
         running.send_signal(signal.SIGKILL)
         running.wait()
@@ -167,7 +121,7 @@ def test_path_too_long_for_a_socket(tmp_path: Path) -> None:
     store = SqlStore(SqliteDialect(path))
     store.open()
     try:
-        with process(LISTEN, path, NEVER, "ready") as running:
+        with process(START + LISTEN, path, NEVER, "ready") as running:
             store.post([job("a")])
             assert heard(running) == "ready"
     finally:

@@ -1,5 +1,7 @@
 """A storm: executors that run jobs in processes of their own, while they and their store are ill-treated.
 
+Meanwhile a schedule ticks every second, limits are changed and the queue is paused now and then.
+
 Everything that happens is written down, for the checker to judge.
 """
 
@@ -20,26 +22,31 @@ from s3_servers import wait_until
 from stores import Place
 
 from ostinato import TaskExecutor, clock
+from ostinato.book import Book
 from ostinato.errors import StoreError
 from ostinato.model import FINAL, SECOND
 from ostinato.plugins import open_store
+from ostinato.schedule import define
 from ostinato.storage import Ask, JobQuery, Store
 from ostinato.testing.history import Facts, Fault, History, Log, read
 from ostinato.testing.witnesses import Client, keep, still_registered
+from ostinato.units import moment
 
 SLOTS = 2
 LEASE = 2.0
 BATCH = 25
 BACKLOG = 60
 PATIENCE = 120.0
+PAUSE = 0.3
 
 T = TypeVar("T")
 
 
 class Storm:
-    """``jobs`` are posted while it lasts; members and store are hit at a share of them done."""
+    """``jobs`` are posted while it lasts; members and store are hit at a share of them done. The schedule
+    has so many ``ticks``."""
 
-    def __init__(self, place: Place, folder: Path, jobs: int, members: int) -> None:
+    def __init__(self, place: Place, folder: Path, jobs: int, members: int, ticks: int) -> None:
         self.place, self.folder, self.jobs = place, folder, jobs
         self.url = place.named("storm")
         self.ledger = folder / "effects.jsonl"
@@ -48,11 +55,21 @@ class Storm:
         self.store: Store = open_store(self.url)
         self.store.open()
         self.store.limit({"gpu": 1})
+        self._last_tick = self._schedule(ticks)
         self.children: set[tuple[int, int | None]] = set()
         self.members = [self.member() for _ in range(members)]
         self._feeder = threading.Thread(target=self._feed)
         self._frozen: threading.Thread | None = None
         self._over = False
+
+    def _schedule(self, ticks: int) -> int:
+        """Its last tick. Members and store are away at some of them: those are made up."""
+        begun = self.store.now()
+        last = begun + ticks * SECOND
+        job, rules = storm_tasks.work.job(str(self.ledger), 0), {"catch_up": "all", "overlap": "allow"}
+        pulse = define("pulse", job, every=1, anchor=begun, end_at=moment(last), **rules)  # type: ignore[arg-type]
+        Book(self.store).add(pulse, replacing=False)
+        return last
 
     def __enter__(self) -> Storm:
         self._feeder.start()
@@ -84,8 +101,17 @@ class Storm:
             handles = self._insist(lambda made=made: client.post(made))
             unwanted = [handle.id for handle in handles[::12]]
             self._insist(lambda unwanted=unwanted: client.change(self.store, unwanted, Ask(kind="cancel")))
+            self._limit(client, start // BATCH)
             wait_until(lambda start=start: self._over or self.done() > start + BATCH - BACKLOG, PATIENCE)
         executor.close()
+
+    def _limit(self, client: Client, batch: int) -> None:
+        """Two jobs may have the resource at a time, or one; now and then nothing may start for a moment."""
+        self._insist(lambda: client.limit(self.store, {"gpu": 2 - batch % 2}))
+        if batch % 4 == 1:
+            self._insist(lambda: client.limit(self.store, {"queue:storm": 0}))
+            threading.Event().wait(PAUSE)
+            self._insist(lambda: client.limit(self.store, {"queue:storm": None}))
 
     def _insist(self, call: Callable[[], T]) -> T:
         """Again and again while the store is away, as an application would."""
@@ -126,7 +152,7 @@ class Storm:
         threading.Event().wait(1.5 * LEASE)
         victim.process.send_signal(signal.SIGCONT)
         self._fault("freeze", victim.executor_id, began)
-        if self.place.stop is None:  # it may have had the lock of the file all the time
+        if not self.url.startswith("redis"):  # it may have had locks all the time, for which the others wait
             self._fault("outage", "", began)
 
     def restart(self, away: float = 0.3) -> None:
@@ -158,13 +184,15 @@ class Storm:
         spooled = [str(file) for file in (self.folder / "spool").glob("*/*")]
         left = [*still_registered(self.store), *(f"process {pid}" for pid in survivors(self.children)), *spooled]
         keep(self.store, log := Log(self.folder / "store.jsonl"))
-        facts = Facts(lease=round(LEASE * SECOND), slots=SLOTS, capacities={"gpu": 1}, left=tuple(left))
+        known = {"capacities": {"gpu": 1}, "every_tick": ("pulse",)}
+        facts = Facts(lease=round(LEASE * SECOND), slots=SLOTS, left=tuple(left), **known)  # type: ignore[arg-type]
         log.write(facts)
         return read(self.folder)
 
     def _drained(self) -> bool:
         try:
-            return all(one.state in FINAL for one in self.store.count())
+            ticked = self.store.ticks().get("pulse", 0) >= self._last_tick
+            return ticked and all(one.state in FINAL for one in self.store.count())
         except StoreError:
             return False
 

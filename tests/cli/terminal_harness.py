@@ -77,7 +77,7 @@ class Cli:
         Verbs that only look or ask run in this process, which is much faster: so all that is
         common to them (the entry point, a terminal, a pipe) has tests of its own.
         """
-        apart = not words or words[0] in ("work", "demo", "--version") or "--app" in words
+        apart = not words or words[0] in ("work", "demo", "replay-check", "--version") or "--app" in words
         done = (self._run_apart if apart else self._run_here)(words)
         assert done.code == code, (words, done)
         assert "Traceback" not in done.stderr or "no such luck" in done.stderr, done.stderr

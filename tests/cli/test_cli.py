@@ -476,6 +476,20 @@ def test_post_passes_all_options_on(cli: Cli) -> None:
     assert "is no time" in cli.run("post", "app.add", "a=1", "--run-at", "soon", code=2).stderr
 
 
+def test_post_after_others(cli: Cli) -> None:
+    first, failed = cli.post("app.add", "a=1"), cli.post("app.fail")
+    then = cli.post("app.add", "a=2", "--after", first[-6:], "--after", failed, "--after-failure", "run")
+    never = cli.post("app.add", "a=3", "--after", failed)
+    assert cli.json("show", then)["after"] == [first, failed]
+    assert f"waits for {first}, {failed}" in cli.run("jobs", "--state", "blocked").stdout
+    assert f"waits for  {first}, {failed}" in cli.run("show", then).stdout
+    assert f"app.add (job {first}, ready)" in cli.run("explain", then).stdout
+    cli.run("post", "app.add", "a=1", "--after", "0" * 26, code=3)
+    assert "after=" in cli.run("post", "app.add", "a=1", "--after-failure", "run", code=2).stderr
+    cli.drain()
+    assert [one["state"] for one in cli.json("wait", then, never, code=1)] == ["succeeded", "cancelled"]
+
+
 @pytest.mark.parametrize("mark", ["cpu", "memory", "load"])
 def test_work_takes_marks_of_the_load(cli: Cli, mark: str) -> None:
     assert f"max_{mark}=-1.0" in cli.run("work", "app", f"--max-{mark}", "-1", code=2).stderr

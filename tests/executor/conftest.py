@@ -1,3 +1,3 @@
 """The fixtures of these tests."""
 
-from harness import executor, fifo, host, ledger, make_executor, url  # noqa: F401
+from harness import clock, executor, fifo, host, ledger, make_executor, store, url  # noqa: F401

@@ -149,6 +149,17 @@ async def judged(timeout: float | None = None, default: int | None = None) -> An
 
 
 @task
+def placed() -> Any:
+    value = yield flow.run(double.job(2), queue="elsewhere", tags=["mine"], runner="thread")
+    return value
+
+
+@task
+def too_large(size: int) -> Any:
+    yield note.job("/dev/null", "x" * size)
+
+
+@task
 def wrong() -> Any:
     yield 42
 
@@ -176,3 +187,67 @@ def changing() -> Any:
         value = yield double.job(1)
     answer = yield flow.event("go")
     return [value, answer]
+
+
+@task
+def once_mended(path: str, ledger: str) -> str:
+    note.function(ledger, "tried")
+    with open(path) as file:
+        return file.read()
+
+
+@task(flow=True)
+async def mendable(path: str, ledger: str) -> Any:
+    """Fails as long as there is no such file."""
+    before = await note.job(ledger, "before")
+    return [before, await once_mended.job(path, ledger)]
+
+
+@task(flow=True)
+async def flow_of_mendable(path: str, ledger: str) -> Any:
+    return await flow.gather(mendable.job(path, ledger), flow.sleep(0.5))
+
+
+async def _opened(path: str, ledger: str) -> Any:
+    return await once_mended.job(path, ledger)
+
+
+@task(flow=True)
+async def mendable_beside_others(path: str, ledger: str) -> Any:
+    return await flow.gather(_opened(path, ledger), flow.event("go"))
+
+
+@task(runner="thread", flow=True)
+async def gathering() -> Any:
+    if CODE == "alone":
+        await _chain(1, 1)
+    elif CODE != "short":
+        await flow.gather(_chain(1, 1), _chain(1, 1))
+    return None if CODE == "short" else await flow.event("go")
+
+
+@task(flow=True)
+async def with_fallback(path: str, ledger: str) -> Any:
+    """Goes another way without the file, and comes to its end only with it."""
+    try:
+        return await once_mended.job(path, ledger)
+    except JobFailed:
+        await note.job(ledger, "another way")
+    return await once_mended.job(path, ledger)
+
+
+@task
+def stepping(ledger: str) -> Any:
+    """Calls a step that earlier releases of it did not have."""
+    value = yield double.job(1)
+    if CODE == "further":
+        flow.step("new", note.function, ledger, "called")
+    elif CODE == "broken":
+        raise LookupError(value)
+    answer = yield flow.event("go")
+    return [value, answer]
+
+
+@task(flow=True)
+async def asking() -> Any:
+    return await flow.approve("A number?", schema=int)

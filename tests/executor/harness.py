@@ -16,6 +16,9 @@ import pytest
 
 from ostinato import TaskExecutor
 from ostinato.handle import JobHandle
+from ostinato.plugins import open_test_store
+from ostinato.storage import Store
+from ostinato.testing.clock import FakeClock
 
 WAIT = 20.0
 """The longest that a test waits for anything."""
@@ -109,7 +112,7 @@ def children() -> set[int]:
                 command = Path(f"/proc/{entry}/cmdline").read_bytes()
             except OSError:
                 continue
-            if fields[1] == str(os.getpid()) and b"ostinato" in command.partition(b"-m")[2]:
+            if fields[1] == str(os.getpid()) and b"\0-m\0ostinato" in command:
                 found.add(int(entry))
     return found
 
@@ -139,6 +142,20 @@ def make_executor(tmp_path: Path) -> Iterator[Make]:
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A store of each kind that needs no server."""
     return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/jobs.db"
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def store(url: str, clock: FakeClock, tmp_path: Path) -> Iterator[Store]:
+    """A store at that place on which time passes only when the test says so."""
+    one = open_test_store(f"{url}{tmp_path.name}" if url == "memory://" else url, clock)
+    one.open()
+    yield one
+    one.close()
 
 
 @pytest.fixture(scope="module")

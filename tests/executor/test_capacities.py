@@ -14,9 +14,7 @@ from ostinato.capacities import Capacities, rate_of
 from ostinato.keys import Keys
 from ostinato.model import SECOND, Policy
 from ostinato.options import Placement, task_fields
-from ostinato.plugins import open_test_store
 from ostinato.storage import Entry, JobQuery, Rate, Want
-from ostinato.testing.clock import FakeClock
 from ostinato.testing.samples import claim, job, jobs, names
 from ostinato.testing.threads import together
 
@@ -24,19 +22,6 @@ from ostinato.testing.threads import together
 @pytest.fixture
 def executor(url, make_executor):
     return make_executor(url)
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
-
-
-@pytest.fixture
-def store(url, clock, tmp_path):
-    opened = open_test_store(f"{url}{tmp_path.name}" if url == "memory://" else url, clock)
-    opened.open()
-    yield opened
-    opened.close()
 
 
 def row(executor: TaskExecutor, job_id: str):

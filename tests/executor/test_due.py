@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 import chores
 import pytest
 from harness import WAIT
+from stores import on_empty_stores
 
 from ostinato import Cancel, ConfigError, Job, JobCancelled, JobFailed, PayloadError, Retry, Snooze
 from ostinato.model import DUE, Event
@@ -23,18 +24,25 @@ def executor(make_executor, url):
     return make_executor(url).start()
 
 
+@pytest.fixture
+def anywhere(make_executor, new_url):
+    """An executor on a store of any kind."""
+    return make_executor(new_url()).start()
+
+
 def heard_by(executor, kind: str = "due") -> queue.Queue[Event]:
     events: queue.Queue[Event] = queue.Queue()
     executor.on(kind, events.put)
     return events
 
 
-def test_the_listener_gets_name_and_data_and_the_job_succeeds(executor):
-    events = heard_by(executor)
-    handle = executor.post(REMINDER, delay=0.1)
+@on_empty_stores()
+def test_the_listener_gets_name_and_data_and_the_job_succeeds(anywhere):
+    events = heard_by(anywhere)
+    handle = anywhere.post(REMINDER, delay=0.1)
     event = events.get(timeout=WAIT)
     assert (event.kind, event.reason, event.data) == ("due", "reminder", {"id": 7})
-    assert (event.job_id, event.task, event.attempt, event.executor_id) == (handle.id, DUE, 1, executor.id)
+    assert (event.job_id, event.task, event.attempt, event.executor_id) == (handle.id, DUE, 1, anywhere.id)
     assert handle.result(WAIT) is None
     status = handle.status()
     assert (status.state, status.args) == ("succeeded", {"name": "reminder", "data": {"id": 7}})
@@ -69,8 +77,9 @@ def test_a_function_cannot_be_a_notice(executor):
         executor.post(chores.add.job(1), runner="notice")
 
 
-def test_who_does_not_listen_for_it_leaves_it_alone(make_executor, url, tmp_path):
-    url = url.replace("memory://", f"memory://{tmp_path.name}")
+@on_empty_stores()
+def test_who_does_not_listen_for_it_leaves_it_alone(make_executor, new_url):
+    url = new_url()
     everything = make_executor(url)
     other: queue.Queue[Event] = queue.Queue()
     everything.on("*", other.put)
@@ -110,30 +119,32 @@ def test_it_is_not_taken_any_more_after_off(executor):
     assert handle.status().state == "ready"
 
 
-def test_once_takes_one_and_hands_back_the_others(executor):
+@on_empty_stores()
+def test_once_takes_one_and_hands_back_the_others(anywhere):
     events: queue.Queue[Event] = queue.Queue()
-    executor.once("due", events.put)
-    handles = executor.post([REMINDER] * 4)
+    anywhere.once("due", events.put)
+    handles = anywhere.post([REMINDER] * 4)
     heard = events.get(timeout=WAIT)
-    executor.job(heard.job_id).wait(WAIT)
-    assert executor.wait(WAIT)
+    anywhere.job(heard.job_id).wait(WAIT)
+    assert anywhere.wait(WAIT)
     states = sorted(one.status().state for one in handles)
     assert states == ["ready", "ready", "ready", "succeeded"]
-    executor.on("due", events.put)
+    anywhere.on("due", events.put)
     assert all(one.wait(WAIT) for one in handles)
     assert sum(len(one.status().attempts) for one in handles if one.status().state == "succeeded") >= 4
 
 
-def test_a_listener_that_raises_is_asked_again(executor):
+@on_empty_stores()
+def test_a_listener_that_raises_is_asked_again(anywhere):
     attempts = []
 
-    @executor.on("due")
+    @anywhere.on("due")
     def listen(event):
         attempts.append(event.attempt)
         if event.attempt < 3:
             raise ValueError("not now")
 
-    handle = executor.post(REMINDER, backoff=0)
+    handle = anywhere.post(REMINDER, backoff=0)
     handle.result(WAIT)
     assert attempts == [1, 2, 3]
     assert [one.outcome for one in handle.status().attempts] == ["failure", "failure", "success"]
@@ -151,10 +162,11 @@ def test_it_fails_after_three_attempts_unless_the_post_says_otherwise(executor):
         assert caught.value.attempts == count
 
 
-def test_a_listener_may_give_a_verdict(executor):
+@on_empty_stores()
+def test_a_listener_may_give_a_verdict(anywhere):
     seen = []
 
-    @executor.on("due")
+    @anywhere.on("due")
     def listen(event):
         seen.append(event.attempt)
         if event.reason == "moot":
@@ -163,8 +175,8 @@ def test_a_listener_may_give_a_verdict(executor):
             raise (Snooze(0.01), Retry(after=0.01))[event.attempt - 1]
 
     with pytest.raises(JobCancelled):
-        executor.post(Job.event("moot")).result(WAIT)
-    handle = executor.post(REMINDER, max_attempts=2)
+        anywhere.post(Job.event("moot")).result(WAIT)
+    handle = anywhere.post(REMINDER, max_attempts=2)
     handle.result(WAIT)
     assert [one.outcome for one in handle.status().attempts] == ["snooze", "retry", "success"]
 
@@ -229,11 +241,12 @@ def test_arguments_that_are_none_fail_at_once(executor):
     assert handle.status().attempts[0].outcome == "unreadable"
 
 
-def test_options_of_jobs_hold_for_it(executor):
-    events = heard_by(executor)
+@on_empty_stores()
+def test_options_of_jobs_hold_for_it(anywhere):
+    events = heard_by(anywhere)
     at = datetime.now(timezone.utc) + timedelta(seconds=0.2)
-    one = executor.post(REMINDER, run_at=at, unique="seven", tags=["t"], deadline=timedelta(hours=1))
-    assert executor.post(REMINDER, unique="seven").id == one.id
+    one = anywhere.post(REMINDER, run_at=at, unique="seven", tags=["t"], deadline=timedelta(hours=1))
+    assert anywhere.post(REMINDER, unique="seven").id == one.id
     events.get(timeout=WAIT)
     assert time.time() >= at.timestamp()
     assert one.wait(WAIT)

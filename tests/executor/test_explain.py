@@ -8,11 +8,12 @@ from msgspec.structs import replace
 from stores import EMPTY, empties
 
 from ostinato.capacities import Paused
-from ostinato.explain import LOOK, Situation, explain, look
-from ostinato.model import HIGH, SECOND, Row
+from ostinato.explain import explain
+from ostinato.model import HIGH, SECOND, After, Job, Row
 from ostinato.plugins import open_test_store
+from ostinato.signals import signal_job
+from ostinato.situation import LOOK, Situation, look
 from ostinato.storage import JobQuery, Rate, TellsPaces
-from ostinato.testing.clock import FakeClock
 from ostinato.testing.samples import bring_to, claim, claim_one, finish, info, job
 from ostinato.testing.samples import look as row_of
 
@@ -68,13 +69,55 @@ def test_ended_and_running():
 
 
 def test_waiting_and_time():
-    assert told(row=row(state="waiting")) == [("waiting", ())]
-    assert told(row=row(state="blocked")) == [("waiting", ())]
+    parked = replace(row(state="waiting"), reason="no longer fits")
+    assert told(row=parked, executors=[]) == [("parked", ())]
+    assert "no longer fits → ostinato rerun a" in texts(row=parked)
     late = row(state="scheduled", run_at=NOW + 61 * SECOND)
     assert told(row=late) == [("time", ())]
     assert "22:14:21 UTC (in 0:01:01)" in texts(row=late)
     again = replace(late, attempt=1, reason="OSError")
     assert "for attempt 2 (OSError)" in texts(row=again)
+
+
+def outside(job_id, made, **fields) -> Row:
+    """A job that nobody runs."""
+    return Row(job=replace(made, id=job_id), state="waiting", priority=0, **fields)
+
+
+ASKED = outside("p", Job.approval("Publish?", assignee="kim"), expires_at=NOW + 60 * SECOND)
+EVENT = outside("s", signal_job("paid", "number 7"))
+TIMER = outside("t", Job(task="ostinato.timer", kind="timer"), expires_at=NOW + SECOND)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "kind", "text"),
+    [
+        (ASKED, "answer", 'kim to "Publish?" (job p, until 2023-11-14 22:14:20 UTC (in 0:01:00)) → ostinato approve p'),
+        (EVENT, "answer", "it waits for the event paid number 7 → ostinato signal paid 'number 7'"),
+        (TIMER, "time", "it waits for a time: 2023-11-14 22:13:21 UTC (in 0:00:01) → "),
+    ],
+)
+def test_a_word_from_outside(waiting, kind, text):
+    assert told(row=waiting, executors=[]) == [(kind, ())]
+    assert text in texts(row=waiting)
+
+
+def blocked(*ids, **fields):
+    return replace(row(state="blocked"), after=After(ids, **fields))
+
+
+def test_others_come_first():
+    steps = [row("b", "running", step="count#2"), row("c", "failed")]
+    assert told(row=blocked("b", "c", "d"), awaited=steps) == [("waiting", ("b", "c", "d"))]
+    assert texts(row=blocked("b", "c", "d"), awaited=steps).startswith(
+        "it waits for count#2 (job b, running), work (job c, failed), job d → ostinato explain b"
+    )
+    assert "any of the event paid number 7, a time: 2023" in texts(
+        row=blocked("s", "t", first=True), awaited=[EVENT, TIMER]
+    )
+    assert texts(row=blocked("p", first=True), awaited=[ASKED]).endswith("→ ostinato approve p")
+    assert "and 3 more" in texts(row=blocked(*"bcdefghi"))
+    assert told(row=blocked("b"), awaited=steps, executors=[]) == [("waiting", ("b",)), ("executor", ())]
 
 
 @pytest.mark.parametrize(
@@ -217,11 +260,6 @@ def test_all_reasons_at_once():
 # on stores
 
 
-@pytest.fixture
-def clock():
-    return FakeClock()
-
-
 @pytest.fixture(params=EMPTY)
 def store(request, clock):
     opened = open_test_store(empties(request, request.param)(), clock)
@@ -279,11 +317,13 @@ def test_a_store_tells_its_paces(store, clock):
     assert kinds(store, "c") == ["none"]
 
 
-def test_a_job_that_waits_for_others_knows_the_executors(store):
-    store.post([job("a")])
+def test_a_job_that_waits_for_others_knows_them_and_the_executors(store):
+    store.post([job("a"), job("b", after=After(("a",))), job("q", kind="approval", args='{"title":"?"}')])
     works(store)
-    waiting = replace(row_of(store, "a"), state="waiting")
-    assert [one.kind for one in explain(look(store, waiting)).reasons] == ["waiting"]
+    (reason,) = explain(look(store, row_of(store, "b"))).reasons
+    assert (reason.kind, reason.names, reason.help) == ("waiting", ("a",), "ostinato explain a")
+    assert "work (job a, ready)" in reason.text
+    assert kinds(store, "q") == ["answer"]
 
 
 def test_one_of_many_in_line(store):

@@ -73,6 +73,22 @@ def test_what_is_not_caught_fails_the_flow(executor):
     assert "replay.py" not in caught.value.traceback.partition("in uncaught")[0]
 
 
+def test_a_step_with_options_of_its_own(make_executor, url):
+    with make_executor(url, queues=["*"]) as executor:
+        handle = executor.post(flows.placed.job(), runner="thread")
+        assert handle.result(WAIT) == 4
+        (one,) = executor.jobs(tag="mine")
+        assert one.status().queue == "elsewhere"
+
+
+def test_a_step_that_cannot_be_posted_parks_the_flow(make_executor, url):
+    with make_executor(url, max_payload=1000) as executor:
+        handle = executor.post(flows.too_large.job(2000), runner="thread")
+        wait_until(lambda: handle.status().state == "waiting")
+        assert "cannot have step 'flows.note#1'" in handle.status().reason
+        assert "over the limit" in handle.status().reason
+
+
 def test_flows_in_flows(executor):
     assert executor.post(flows.nested.job([1, 2]), runner="thread").result(WAIT) == 12
 
@@ -296,6 +312,20 @@ def test_changed_code_parks_the_flow_and_says_where(executor, code, name, found)
     assert handle.result(WAIT) == [2, "on"]
 
 
+@pytest.mark.parametrize("name", ["alone", "short"])
+def test_coroutines_that_are_gathered_no_more_park_the_flow(executor, code, name):
+    handle = executor.post(flows.gathering.job())
+    wait_until(lambda: handle.status().attempt >= 2)
+    until_blocked(handle)
+    code(name)
+    executor.signal("go", payload="on")
+    wait_until(lambda: handle.status().state == "waiting")
+    assert "gathers no coroutine number 1, but step '1/flows.double#1' is expected" in handle.status().reason
+    code("old")
+    assert handle.rerun()
+    assert handle.result(WAIT) == "on"
+
+
 def test_a_guarded_change_is_for_new_flows_only(executor, code):
     old = executor.post(flows.changing.job())
     wait_until(lambda: old.status().attempt >= 2)
@@ -336,3 +366,12 @@ def test_an_approval_that_cannot_be_is_refused():
         Job.approval("?", schema=int, default="x")
     with pytest.raises(PayloadError, match="title"):
         Job.approval("")
+
+
+def test_an_executor_is_not_idle_while_an_end_may_release_others(executor):
+    before = executor.post(flows.double.job(0), runner="thread")
+    chain = [before]
+    for number in range(1, 15):
+        chain.append(executor.post(flows.double.job(number), runner="thread", after=[chain[-1]]))
+    assert executor.wait(WAIT)
+    assert [one.status().state for one in chain] == ["succeeded"] * 15

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ostinato.lifecycle import MAX_DEATHS, backoff_delay, decide, lost, unstorable
-from ostinato.model import FINAL, SECOND, Backoff, Error, Job, Outcome, OutcomeKind, Policy, Row
+from ostinato.model import FINAL, SECOND, After, Backoff, Error, Job, Outcome, OutcomeKind, Policy, Row
 
 KINDS = get_args(OutcomeKind)
 CHARGED = ("failure", "timeout", "died", "retry", "unreadable")
@@ -60,13 +60,14 @@ def running(policy: Policy = Policy(), *, charged: int = 0, deaths: int = 0, can
 def test_every_outcome_of_every_row_has_an_end(policy, outcome, charged, deaths, cancelling, chance):
     row = running(policy, charged=charged, deaths=deaths, cancelling=cancelling)
     end = decide(row, outcome, NOW, lambda: chance)
-    assert end.state in FINAL | {"ready", "scheduled"}
+    assert end.state in FINAL | {"ready", "scheduled", "blocked", "waiting"}
     assert end.charged - charged == (outcome.kind in CHARGED)
-    assert end.deaths - deaths == (outcome.kind in ("died", "lost"))
+    before = 0 if outcome.kind == "suspended" else deaths
+    assert end.deaths - before == (outcome.kind in ("died", "lost"))
     assert end.attempt.number == row.attempt
     assert end.attempt.outcome == outcome.kind
     assert end.state != "scheduled" or end.run_at >= NOW
-    assert not (cancelling and end.state in ("ready", "scheduled"))
+    assert not (cancelling and end.state not in FINAL)
 
 
 @given(policies, st.lists(st.tuples(outcomes, chances), max_size=20))
@@ -79,7 +80,7 @@ def test_a_job_that_may_go_on_was_never_charged_more_than_its_attempts(policy, s
         if outcome.kind in CHARGED:
             assert end.charged < policy.max_attempts
         assert end.deaths < MAX_DEATHS
-        assert end.posts == ()
+        assert end.posts == () or end.state == "blocked"
         assert end.result is None
         row = replace(row, charged=end.charged, deaths=end.deaths, priority=end.priority, attempt=row.attempt + 1)
 
@@ -121,7 +122,21 @@ def test_only_a_success_stores_a_result_and_posts():
     for kind in KINDS:
         end = decide(running(Policy(max_attempts=1)), Outcome(kind=kind, result="1", posts=posts), NOW)
         assert (end.state == "succeeded") == (kind == "success")
-        assert (end.result, end.posts) == (("1", posts) if kind == "success" else (None, ()))
+        assert end.result == ("1" if kind == "success" else None)
+        assert end.posts == (posts if kind in ("success", "suspended") else ())
+
+
+def test_a_suspended_flow_waits_for_its_steps_and_its_deaths_no_longer_count():
+    after = After(("a", "b"), "run")
+    end = decide(running(deaths=MAX_DEATHS - 1), Outcome(kind="suspended", after=after, reason="waits for a#1"), NOW)
+    assert (end.state, end.after, end.deaths, end.charged) == ("blocked", after, 0, 0)
+    assert end.reason == "waits for a#1"
+
+
+def test_a_parked_flow_waits_for_somebody():
+    end = decide(running(Policy(max_attempts=1)), Outcome(kind="parked", error=Error("FlowChanged", "no")), NOW)
+    assert (end.state, end.after, end.charged) == ("waiting", None, 0)
+    assert decide(running(cancelling=True), Outcome(kind="parked"), NOW).state == "cancelled"
 
 
 def test_a_job_asked_to_be_cancelled_does_not_go_on_but_a_success_in_spite_of_it_counts():

@@ -10,10 +10,24 @@ import time
 import chores
 import pytest
 from harness import WAIT, held, lines, open_gate
+from stores import on_empty_stores
 
 from ostinato.model import HIGH, LOW, SECOND
+from ostinato.plugins import open_test_store
 from ostinato.testing.clock import FakeClock
-from ostinato_memory.store import MemoryStore
+
+
+@pytest.fixture
+def make_clocked(make_executor, new_url, monkeypatch):
+    """An executor whose store, of any kind, has a clock of its own that does as it is told."""
+
+    def make(**options):
+        clock = FakeClock()
+        store = open_test_store(new_url(), clock)
+        monkeypatch.setattr("ostinato.executor.open_store", lambda url: store)
+        return make_executor(**options), clock, store
+
+    return make
 
 
 def writing(executor, ledger, name, **options):
@@ -57,11 +71,9 @@ def test_what_nobody_may_run_holds_back_nothing_of_lower_priority(make_executor,
     assert lines(ledger) == ["low"]
 
 
-def test_a_job_that_has_waited_too_long_goes_before_newer_high_ones(make_executor, ledger, monkeypatch):
-    clock = FakeClock()
-    store = MemoryStore(clock)
-    monkeypatch.setattr("ostinato.executor.open_store", lambda url: store)
-    executor = make_executor(slots=1, ageing="10m")
+@on_empty_stores()
+def test_a_job_that_has_waited_too_long_goes_before_newer_high_ones(make_clocked, ledger):
+    executor, clock, _ = make_clocked(slots=1, ageing="10m")
     for number in range(3):
         writing(executor, ledger, f"low {number}", priority="low")
         clock.advance(300)
@@ -135,12 +147,9 @@ def test_a_newcomer_displaces_the_next_due_time_without_a_poll(make_executor, sh
 
 
 @pytest.fixture
-def clocked(make_executor, monkeypatch):
-    """An executor whose store has a clock of its own that does as it is told."""
-    clock = FakeClock()
-    store = MemoryStore(clock)
-    monkeypatch.setattr("ostinato.executor.open_store", lambda url: store)
-    return make_executor(poll=0.02).start(), clock, store
+def clocked(make_clocked):
+    executor, clock, store = make_clocked(poll=0.02)
+    return executor.start(), clock, store
 
 
 def looked(store, monkeypatch, times: int = 5) -> None:
@@ -151,6 +160,7 @@ def looked(store, monkeypatch, times: int = 5) -> None:
     assert all(counted.acquire(timeout=WAIT) for _ in range(times))
 
 
+@on_empty_stores()
 def test_a_clock_that_jumps_forward_makes_due_what_it_passes(clocked, ledger, monkeypatch):
     executor, clock, store = clocked
     passed, not_yet = writing(executor, ledger, "passed", delay=3600), writing(executor, ledger, "not yet", delay=3602)
@@ -162,6 +172,7 @@ def test_a_clock_that_jumps_forward_makes_due_what_it_passes(clocked, ledger, mo
     assert (lines(ledger), not_yet.status().state) == (["passed"], "scheduled")
 
 
+@on_empty_stores()
 def test_a_clock_that_jumps_back_starts_nothing_early_and_nothing_twice(clocked, ledger, monkeypatch):
     executor, clock, store = clocked
     writing(executor, ledger, "before")

@@ -183,10 +183,6 @@ def test_hints_that_json_cannot_carry_are_told_at_the_first_use():
         Task(callback, name="t").job(1)
 
 
-def generator():
-    yield 1
-
-
 async def async_generator():
     yield 1
 
@@ -195,8 +191,7 @@ async def async_generator():
     ("thing", "said"),
     [
         (lambda: 0, "lambda"),
-        (generator, "generator"),
-        (async_generator, "generator"),
+        (async_generator, "async generator"),
         (print, "defined with def"),
         (Point, "defined with def"),
         (5, "defined with def"),

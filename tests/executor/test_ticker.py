@@ -10,6 +10,7 @@ from typing import Any
 import chores
 import pytest
 from harness import WAIT
+from msgspec.structs import replace
 
 from ostinato import ConfigError, JobFailed, current_job, task
 from ostinato.book import Book, job_for
@@ -218,6 +219,24 @@ def test_paused_ticks_are_not_made_up(make_executor):
     handle.resume()
     assert handle.status().last is not None
     assert not handle.status().paused
+
+
+def test_what_is_edited_or_removed_leaves_the_jobs_of_former_ticks_as_they_are(store, clock):
+    add(store, every=10, overlap="queue")
+    ticker, book = Ticker(store), Book(store)
+    clock.advance(10)
+    ticker._turn()
+    book.change("s", lambda schedule: replace(schedule, job=job("", priority=7)))
+    ticker.hurry()
+    clock.advance(10)
+    ticker._turn()
+    book.remove("s")
+    ticker.hurry()
+    clock.advance(100)
+    ticker._turn()
+    assert [one.priority for one in posted(store)] == [0, 7]
+    run_all(store)
+    assert {row.state for row in store.find(JobQuery()).rows} == {"succeeded"}
 
 
 def test_the_same_again_is_no_change_and_another_is_refused(make_executor):

@@ -1,11 +1,13 @@
 """One job a tick on every store, however many executors look after it, and wherever they die.
 
-The clock of the store is the test's: every store takes one, servers too, so ten minutes last some seconds.
+The clock of the store is the test's: every store takes one, servers too, so minutes last seconds (ten of them with
+``OSTINATO_TEST_FULL=1``, else two).
 Real executors that are killed are in ``tests/chaos/test_ticks.py``.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Iterator
@@ -26,7 +28,8 @@ from ostinato.testing.clock import FakeClock
 from ostinato.testing.samples import job
 from ostinato.ticker import Ticker
 
-EXECUTORS, SECONDS = 16, 600
+EXECUTORS = 16
+SECONDS = 600 if os.environ.get("OSTINATO_TEST_FULL") else 120
 
 
 @pytest.fixture

@@ -297,6 +297,21 @@ def test_a_log_adopted_before_its_attempt_was_rescued_is_recorded_after_that(mak
     assert len(room.events) == 1
 
 
+def test_the_log_of_a_lost_attempt_is_recorded_once_its_rescuer_has_ended_it(make: Make) -> None:
+    """The executor was frozen and is back, just before another one ends its attempt."""
+    room = make()
+    room.uploader.start()
+    room.notes.forgotten = {job(1)}
+    path = room.log(1)
+    room.uploader.put_all([(job(1), 1, 5, str(path))], lost=True)
+    wait_until(lambda: len(room.notes.calls) >= 2)
+    assert path.exists()
+    room.notes.forgotten = set()
+    assert room.uploader.flush(5)
+    assert room.events == [(job(1), 1, f"{room.log_store.url}/{log_key(job(1), 1)}")]
+    assert not path.exists()
+
+
 def test_one_log_that_cannot_be_read_does_not_hold_back_the_others(make: Make) -> None:
     room = make()
     Path(room.spool.path(job(0), 1)).mkdir()

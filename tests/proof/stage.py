@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ostinato.book import Book, job_for
 from ostinato.lifecycle import decide, lost
 from ostinato.model import SECOND, EventKind, Job, Outcome, OutcomeKind, Row
+from ostinato.schedule import define
 from ostinato.storage import Ask, JobQuery, Note, Record, Rescue
 from ostinato.testing.clock import FakeClock
-from ostinato.testing.history import Call, Effect, Facts, Fault, Heard, History, Kept, Seen, gathered
+from ostinato.testing.history import Call, Effect, Facts, Fault, Heard, History, Kept, Planned, Seen, gathered
 from ostinato.testing.samples import LEASE, want
 from ostinato_memory.store import MemoryStore
 
@@ -41,6 +43,25 @@ class Stage:
         (changed,) = self.store.change([job_id], Ask(kind=kind))
         self._call(kind, "ok", began, jobs=(job_id,), states=(changed.after,))
 
+    def limit(self, **capacities: int | None) -> None:
+        """Names with ``__`` for the colon."""
+        limits = {name.replace("__", ":"): most for name, most in capacities.items()}
+        began = self.clock.advance(1)
+        self.store.limit(limits)
+        self._call("limit", "ok", began, limits=limits)
+
+    def schedule(self, name: str, job: Job) -> None:
+        """It ticks every two seconds."""
+        made = define(name, job, every=2, anchor=self.clock.now, overlap="allow", catch_up="all")
+        Book(self.store).add(made, replacing=False)
+
+    def tick(self, name: str, job_id: str) -> None:
+        """The next tick has come."""
+        page = Book(self.store).page(name)
+        tick = (page.last or page.schedule.anchor) + 2 * SECOND
+        self.clock.now = max(self.clock.now, tick)
+        assert self.store.tick(name, tick, [job_for(page.schedule, tick, job_id)])
+
     def _call(self, op: Any, outcome: Any, began: int, **fields: Any) -> None:
         self._calls += 1
         ended = self.clock.advance(0.001)
@@ -50,7 +71,7 @@ class Stage:
 
     def claim(self, executor: str = "e1") -> Row:
         self.clock.advance(1)
-        (row,) = self.store.claim(executor, want(count=1)).rows
+        (row,) = self.store.claim(executor, want(count=1, queues=("*",))).rows
         self.effect(row, "begin")
         return row
 
@@ -93,8 +114,9 @@ class Stage:
         rows = self.store.find(JobQuery(limit=1000)).rows
         attempts = self.store.attempts([row.job.id for row in rows])
         kept = [Kept(Record(row, tuple(one for one in attempts if one.job_id == row.job.id))) for row in rows]
-        known = Facts(lease=LEASE, slots=4, capacities={"gpu": 1, "queue:default": 9}, **facts)
-        return gathered([*self.seen, *kept, known])
+        planned = [Planned(page.schedule, page.last) for page in Book(self.store).read().values()]
+        known = Facts(lease=LEASE, slots=4, capacities={"gpu": 1, "queue:default": 9}, every_tick=("pulse",), **facts)
+        return gathered([*self.seen, *kept, *planned, known])
 
 
 def _name(row: Row) -> tuple[str, int]:

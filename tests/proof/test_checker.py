@@ -34,7 +34,8 @@ def work(job_id: str, **fields: Any) -> Job:
 @lru_cache
 def played() -> History:
     """One of everything: success, retry, loss and rescue, cancels, a follow-up, an expiry, a rerun, a
-    shared capacity, a unique key, priorities, a post whose answer was lost."""
+    shared capacity, a unique key, priorities, a post whose answer was lost, a pause, a limit that is
+    raised, a schedule."""
     stage = Stage()
     stage.post(work("plain"))
     stage.end(stage.claim())
@@ -83,6 +84,20 @@ def played() -> History:
     stage.post(work("later", run_at=stage.clock.now + 3 * SECOND))
     stage.clock.advance(3)
     stage.end(stage.claim("e2"))
+    stage.limit(queue__other=0)
+    stage.post(work("held", queue="other"))
+    assert not stage.store.claim("e2", want(queues=("*",))).rows
+    stage.limit(queue__other=1)
+    stage.end(stage.claim("e2"))
+    stage.limit(disk=2)
+    stage.post(work("disk1", holds=(("disk", 1),)), work("disk2", holds=(("disk", 1),)))
+    first, second = stage.claim("e2"), stage.claim("e2")
+    stage.end(first)
+    stage.end(second)
+    stage.schedule("pulse", work(""))
+    for number in (1, 2, 3):
+        stage.tick("pulse", f"tick{number}")
+        stage.end(stage.claim("e2"))
     return stage.history()
 
 
@@ -209,6 +224,27 @@ def copied(job_id: str, copy: str) -> Bend:
     return mutate
 
 
+def while_paused(job_id: str) -> Bend:
+    """It was started in the middle of the time for which its queue was paused."""
+
+    def mutate(history: History) -> History:
+        pause, resume = [one for one in history.calls if "queue:other" in one.limits]
+        return row(job_id, started_at=(pause.ended + resume.began) // 2)(history)
+
+    return mutate
+
+
+def call_limit(name: str, most: int) -> Bend:
+    """The limit was set to this."""
+
+    def mutate(history: History) -> History:
+        found = tuple(replace(one, limits={name: most}) if name in one.limits else one for one in history.calls)
+        assert found != history.calls
+        return replace(history, calls=found)
+
+    return mutate
+
+
 def beside(job_id: str) -> Bend:
     """The first attempt of this job goes on until the second is complete."""
 
@@ -306,6 +342,11 @@ MUTATIONS: dict[str, tuple[str, Bend]] = {
     "a rescue takes too long": ("failed over", attempt("orphan", 1, ended_at=FAR)),
     "two jobs share what is there once": ("capacities", at_once("gpu1", "gpu2")),
     "a paused queue goes on": ("capacities", facts(capacities={"queue:default": 0})),
+    "a job was started while its queue was paused": ("limits over time", while_paused("held")),
+    "a job was started over a limit that had been lowered": ("limits over time", call_limit("disk", 1)),
+    "a tick has two jobs": ("one job a tick", copied("tick2", "twin")),
+    "a tick has no job": ("every tick", kept("tick2", lambda record: None)),
+    "the schedule is gone": ("every tick", lambda history: replace(history, planned=())),
     "an executor runs more than it has slots for": ("slots", facts(slots=0)),
     "a low job is started before a high one": ("best first", starts_of("low", "high")),
     "two jobs hold one key": ("unique keys", row("key1", ended_at=FAR)),
@@ -349,7 +390,7 @@ def test_a_summary_says_how_much_was_looked_at() -> None:
 def written(folder: Path, history: History) -> Path:
     log = Log(folder / "all.jsonl")
     log.write(history.facts, *history.calls, *history.effects, *history.heard, *history.faults)
-    log.write(*(Kept(record) for record in history.kept))
+    log.write(*history.planned, *(Kept(record) for record in history.kept))
     log.close()
     return folder
 

@@ -17,9 +17,9 @@ from msgspec.structs import replace
 from programs import KEYS, LATER, Program, Raised, agrees, expected, numbers_in
 from stumbler import Cut, Kind, Stumbler
 
+from ostinato.answers import signal
 from ostinato.clock import now
 from ostinato.model import FINAL, Row
-from ostinato.signals import give
 from ostinato.storage import JobQuery
 from ostinato.testing.clock import FakeClock
 from ostinato_memory.store import MemoryStore
@@ -50,7 +50,7 @@ def play(stumbler: Stumbler, clock: FakeClock, program: Program) -> None:
     """Until there is nothing left to do."""
     store = stumbler.store
     for key in range(LATER):
-        give(store, "given", str(key), key)
+        signal(store, "given", str(key), key)
     keys = list(range(LATER, KEYS))
     store.post([replace(programs.run.job(program), id="root")])
     for _ in range(TURNS):
@@ -61,7 +61,7 @@ def play(stumbler: Stumbler, clock: FakeClock, program: Program) -> None:
             if not keys:
                 return
             key = keys.pop(stumbler.dice.randrange(len(keys)))
-            give(store, "given", str(key), key)
+            signal(store, "given", str(key), key)
     raise AssertionError("it goes on and on")
 
 

@@ -22,7 +22,7 @@ function asks.rerun(job)
   end
   enter(job, nobody_runs(job) and 'waiting' or 'ready', {
     priority = job.asked, run_at = 0, charged = 0, deaths = 0, reason = INPUT.reason,
-    expires_at = false, ended = false, result = false, error = false,
+    expires_at = call('HEXISTS', job_key(job.id), 'default') == 1 and job.expires_at or false, ended = false, result = false, error = false,
   })
   tell('ready')
 end

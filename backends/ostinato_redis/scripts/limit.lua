@@ -1,9 +1,11 @@
+-- parts: lane
 for name, capacity in pairs(INPUT.capacities) do
   if capacity then
     call('HSET', T .. 'limits', name, capacity)
   else
     call('HDEL', T .. 'limits', name)
   end
+  unpark(name)
 end
 for name, rate in pairs(INPUT.rates) do
   if rate then

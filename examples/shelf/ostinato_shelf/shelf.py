@@ -9,8 +9,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ostinato.errors import AlreadyPosted
-from ostinato.model import FINAL, HIGH, Attempt, Channel, ExecutorInfo, Fence, Job, Row
-from ostinato.rules import free_at, holds_key, suits, unbounded, units_of
+from ostinato.model import FINAL, HIGH, After, Attempt, Channel, ExecutorInfo, Fence, Job, Row, State
+from ostinato.rules import consequence, first_state, free_at, holds_key, suits, unbounded, units_of
 from ostinato.storage import Entry, Posted, Rate, Record, Want
 
 
@@ -32,7 +32,10 @@ class Book(Struct):
 
 
 class Shelf(Struct):
+    """All that the file holds. ``ended`` are jobs whose consequences are still to be drawn: none, between two verbs."""
+
     books: dict[str, Book] = {}
+    ended: list[str] = []
     executors: dict[str, ExecutorInfo] = {}
     capacities: dict[str, int] = {}
     rates: dict[str, Rate] = {}
@@ -58,12 +61,14 @@ class Shelf(Struct):
         if twin is not None and job.unique is not None:
             if job.unique.on_conflict == "raise":
                 raise AlreadyPosted(job.unique.key, twin.row.job.id)
-            if job.unique.on_conflict == "replace" and twin.pending and not twin.row.token:
+            if job.unique.on_conflict == "replace" and twin.row.state in ("scheduled", "ready") and not twin.row.token:
                 kept = replace(job, id=twin.row.job.id, front=twin.row.job.front)
                 twin.row = replace(new_row(kept, now), posted_at=twin.row.posted_at)
+                self.wait_for(twin, job.after, now)
                 self.tell("ready")
             return Posted(twin.row.job.id, created=False)
         self.add(Record(new_row(job, now)), now)
+        self.wait_for(self.books[job.id], job.after, now)
         return Posted(job.id)
 
     def add(self, record: Record, now: int) -> None:
@@ -85,6 +90,55 @@ class Shelf(Struct):
         row = book.row
         return book if holds_key(unique, row.state, row.token, row.posted_at, now) else None
 
+    # from state to state
+
+    def enter(self, book: Book, state: State, now: int, **fields: object) -> None:
+        """The one way from state to state. What follows from an end is left to `draw_consequences`."""
+        if state in FINAL and book.row.state not in FINAL:
+            self.ended.append(book.row.job.id)
+        ended_at = now if state in FINAL else None
+        book.change(state=state, ended_at=ended_at, lease_until=None, cancelling=False, after=None, **fields)
+        self.tell("ended" if state in FINAL else "ready")
+
+    def ask_to_end(self, book: Book, reason: str, now: int) -> None:
+        """The ask ``cancel``, for a job that has not ended."""
+        if book.row.state == "running":
+            book.change(cancelling=True, reason=reason)
+            self.tell("orders")
+        else:
+            self.enter(book, "cancelled", now, reason=reason)
+
+    def wait_for(self, book: Book, after: After | None, now: int) -> None:
+        """It is blocked, if it comes after anything that has not ended yet."""
+        if after is not None:
+            book.change(state="blocked", after=after)
+            others = {job_id: self.books.get(job_id) for job_id in after.jobs}
+            states = {job_id: "succeeded" if other is None else other.row.state for job_id, other in others.items()}
+            self._hear(book, after, {job_id: state for job_id, state in states.items() if state in FINAL}, now)
+
+    def draw_consequences(self, now: int) -> None:
+        """Those that waited for a job that has ended hear of it, and its steps end with it: round by round, for
+        these may be ends too."""
+        while self.ended:
+            ended = {job_id: self.books[job_id].row.state for job_id in self.ended}
+            self.ended = []
+            for book in self.books.values():
+                row = book.row
+                if row.after is not None and not ended.keys().isdisjoint(row.after.jobs):
+                    self._hear(book, row.after, ended, now)
+                if row.job.flow in ended and book.row.state not in FINAL:
+                    self.ask_to_end(book, f"its flow {row.job.flow} has ended", now)
+
+    def _hear(self, book: Book, after: After, ended: Mapping[str, State], now: int) -> None:
+        """Some of what a blocked job waits for has ended, in these states."""
+        fate = consequence(after, after.jobs, ended)
+        if fate is None:
+            book.change(after=replace(after, jobs=tuple(one for one in after.jobs if one not in ended)))
+        else:
+            state, reason = fate
+            released = first_state(book.row.job, book.row.run_at, now)
+            self.enter(book, released if state == "ready" else state, now, reason=reason)
+
     # the loop
 
     def running(self) -> list[Book]:
@@ -103,14 +157,17 @@ class Shelf(Struct):
             if not book.pending:
                 continue
             if not row.attempt and row.expires_at is not None and row.expires_at <= now:
-                book.change(state="expired", ended_at=now)
-                expired.append(book.row)
-                self.tell("ended")
+                if row.job.default is not None:
+                    self.enter(book, "succeeded", now, result=row.job.default)
+                else:
+                    self.enter(book, "expired", now)
+                    expired.append(book.row)
                 continue
             if row.priority < HIGH and row.job.promote_at is not None and row.job.promote_at <= now:
                 book.change(priority=HIGH)
             if row.state == "scheduled" and row.run_at <= now:
                 book.change(state="ready")
+        self.draw_consequences(now)
         return expired
 
     def choose(self, want: Want, now: int) -> list[Book]:
@@ -146,10 +203,17 @@ class Shelf(Struct):
         times = [free_at(self.rates[name], self.starts.get(name, []), now) for name in names]
         return max((at for at in times if at is not None), default=None)
 
-    def held_back(self, want: Want, now: int) -> list[int]:
-        """When the rates let go of each job that they hold back from this executor."""
-        ready = [book.row.job for book in self.books.values() if book.row.state == "ready"]
-        return [at for job in ready if suits(job, want) and (at := self.held_until(job, now)) is not None]
+    def next_at(self, want: Want, now: int) -> int | None:
+        """When time changes something for this executor: see `ostinato.storage.Claimed`."""
+        times: list[int | None] = []
+        for row in (book.row for book in self.books.values()):
+            if row.state == "scheduled":
+                times.append(row.run_at)
+            elif row.state == "waiting" and not row.attempt:
+                times.append(row.expires_at)
+            elif row.state == "ready" and suits(row.job, want):
+                times.append(self.held_until(row.job, now))
+        return min((at for at in times if at is not None), default=None)
 
     # beside the jobs
 
@@ -169,7 +233,7 @@ class Shelf(Struct):
 def new_row(job: Job, now: int) -> Row:
     return Row(
         job=job,
-        state="scheduled" if job.run_at > now else "ready",
+        state=first_state(job, job.run_at, now),
         priority=job.priority,
         run_at=job.run_at,
         expires_at=job.expires_at,

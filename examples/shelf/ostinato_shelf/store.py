@@ -14,8 +14,8 @@ import msgspec
 from msgspec.structs import replace
 
 from ostinato.errors import StoreUnavailable
-from ostinato.model import FINAL, SECOND, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row
-from ostinato.rules import way_out
+from ostinato.model import FINAL, SECOND, WAITING, After, Attempt, Channel, End, ExecutorInfo, Fence, Job, Row, State
+from ostinato.rules import first_state, way_out
 from ostinato.storage import (
     NO_RATES,
     Ask,
@@ -73,6 +73,7 @@ class ShelfStore:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 shelf, before = self._read()
                 yield shelf
+                shelf.draw_consequences(self.now())
                 after = msgspec.json.encode(shelf)
                 if after != before:
                     self._write(after)
@@ -135,6 +136,8 @@ class ShelfStore:
                 shelf.rates.pop(name, None)
                 if rate is not None:
                     shelf.rates[name] = rate
+                else:
+                    shelf.starts.pop(name, None)
             shelf.tell("ready")
 
     def rates(self) -> dict[str, Rate]:
@@ -164,10 +167,8 @@ class ShelfStore:
                 row = book.row
                 lease = {"executor_id": executor_id, "lease_until": now + want.lease, "started_at": now}
                 book.change(state="running", attempt=row.attempt + 1, token=row.token + 1, **lease)
-            waiting = [book.row.run_at for book in shelf.books.values() if book.row.state == "scheduled"]
-            waiting += shelf.held_back(want, now)
             rows = [book.row for book in chosen]
-            return Claimed(rows=rows, now=now, next_at=min(waiting, default=None), expired=expired)
+            return Claimed(rows=rows, now=now, next_at=shelf.next_at(want, now), expired=expired)
 
     def renew(self, executor: ExecutorInfo, fences: Sequence[Fence], lease: int) -> Renewal:
         with self._shelf() as shelf:
@@ -259,7 +260,9 @@ def _note(shelf: Shelf, note: Note) -> bool:
                 return True
         return False
     held = shelf.held(Fence(note.job_id, note.token))
-    if held is not None:
+    if held is not None and note.key == "step":
+        held.change(steps={note.name: note.value, **held.row.steps})  # the first one stays
+    elif held is not None:
         held.change(**{note.key: note.value})
     return held is not None
 
@@ -271,8 +274,10 @@ def _finish(shelf: Shelf, fence: Fence, end: End, now: int) -> bool:
         return known is not None and fence.token in known.ends
     state, reason = way_out(end, book.row.cancelling, book.row.reason)
     book.ends[fence.token] = end.attempt
-    book.change(
-        state=state,
+    shelf.enter(
+        book,
+        state,
+        now,
         reason=reason,
         priority=end.priority,
         run_at=end.run_at,
@@ -280,12 +285,11 @@ def _finish(shelf: Shelf, fence: Fence, end: End, now: int) -> bool:
         deaths=end.deaths,
         result=end.result,
         error=end.error,
-        ended_at=now if state in FINAL else None,
-        lease_until=None,
-        cancelling=False,
     )
-    shelf.post(end.posts, now)
-    shelf.tell("ended" if state in FINAL else "ready")
+    if state == end.state:
+        shelf.post(end.posts, now)
+    if state == "blocked":
+        shelf.wait_for(book, end.after or After(()), now)
     shelf.tell("ready")  # what it held is free
     return True
 
@@ -295,37 +299,43 @@ def _change(shelf: Shelf, job_id: str, ask: Ask, now: int) -> Changed:
     if book is None:
         return Changed(job_id, None, None)
     before = book.row.state
-    if ask.kind == "forget" and before in FINAL:
-        del shelf.books[job_id]
-        return Changed(job_id, before, None)
-    if ask.kind == "rerun" and before in FINAL:
-        _rerun(shelf, book, ask.reason, now)
-    elif ask.kind == "cancel" and before == "running":
-        book.change(cancelling=True, reason=ask.reason)
-        shelf.tell("orders")
-    elif ask.kind == "cancel" and before not in FINAL:
-        book.change(state="cancelled", reason=ask.reason, ended_at=now)
-        shelf.tell("ended")
-    return Changed(job_id, before, book.row.state)
+    _ASKS[ask.kind](shelf, book, ask, now)
+    shelf.draw_consequences(now)
+    return Changed(job_id, before, book.row.state if job_id in shelf.books else None)
 
 
-def _rerun(shelf: Shelf, book: Book, reason: str, now: int) -> None:
-    unique = book.row.job.unique
-    if unique is not None:
-        if shelf.holder(unique.key, now) not in (None, book):
+def _cancel(shelf: Shelf, book: Book, ask: Ask, now: int) -> None:
+    if book.row.state not in FINAL:
+        shelf.ask_to_end(book, ask.reason, now)
+
+
+def _answer(shelf: Shelf, book: Book, ask: Ask, now: int) -> None:
+    if book.row.state == "waiting" and book.row.job.kind in WAITING:
+        state: State = "succeeded" if ask.error is None else "failed"
+        shelf.enter(book, state, now, result=ask.result, error=ask.error, reason=ask.reason)
+
+
+def _forget(shelf: Shelf, book: Book, ask: Ask, now: int) -> None:
+    flow = shelf.books.get(book.row.job.flow or "")
+    if book.row.state in FINAL and (flow is None or flow.row.state in FINAL):
+        del shelf.books[book.row.job.id]
+
+
+def _rerun(shelf: Shelf, book: Book, ask: Ask, now: int) -> None:
+    job = book.row.job
+    parked = book.row.state == "waiting" and job.kind not in WAITING
+    if not parked and book.row.state not in FINAL:
+        return
+    if job.unique is not None:
+        if shelf.holder(job.unique.key, now) not in (None, book):
             return
-        shelf.holders[unique.key] = book.row.job.id
-    fresh = {
-        "charged": 0,
-        "deaths": 0,
-        "run_at": 0,
-        "expires_at": None,
-        "ended_at": None,
-        "result": None,
-        "error": None,
-    }
-    book.change(state="ready", priority=book.row.job.priority, reason=reason, **fresh)
-    shelf.tell("ready")
+        shelf.holders[job.unique.key] = job.id
+    expires_at = None if job.default is None else book.row.expires_at
+    fresh = {"charged": 0, "deaths": 0, "run_at": 0, "expires_at": expires_at, "result": None, "error": None}
+    shelf.enter(book, first_state(job, 0, now), now, priority=job.priority, reason=ask.reason, **fresh)
+
+
+_ASKS = {"cancel": _cancel, "rerun": _rerun, "forget": _forget, "answer": _answer}
 
 
 def _matches(book: Book, query: JobQuery) -> bool:
@@ -338,6 +348,7 @@ def _matches(book: Book, query: JobQuery) -> bool:
         and (not query.tasks or job.task in query.tasks)
         and (not query.queues or job.queue in query.queues)
         and (query.tag is None or query.tag in job.tags)
+        and (query.flow is None or query.flow == job.flow)
         and (query.executor_id is None or row.executor_id == query.executor_id)
         and (query.ended_before is None or (row.ended_at is not None and row.ended_at < query.ended_before))
     )

@@ -10,15 +10,15 @@ import click
 from ostinato.cli.exits import OK, Refused, code_of
 from ostinato.cli.opening import find_job, opened
 from ostinato.cli.terminal import print_json, say
-from ostinato.errors import ConfigError, JobNotFound
+from ostinato.errors import AnswerError, ConfigError, JobNotFound
 from ostinato.executor import TaskExecutor
 from ostinato.handle import JobHandle
 
 
 def ask_each(
-    url: str | None, job_ids: Sequence[str], ask: Callable[[JobHandle], bool], refusal: str, as_json: bool
+    url: str | None, job_ids: Sequence[str], ask: Callable[[JobHandle], object], refusal: str, as_json: bool
 ) -> int:
-    """Ask and report per job; ``ask`` answers whether it could be done."""
+    """Ask and report per job; ``ask`` answers False if it could not be done, or raises AnswerError."""
     with opened(url) as executor:
         answers = [_ask(executor, text, ask, refusal) for text in job_ids]
     if as_json:
@@ -32,15 +32,15 @@ def ask_each(
 
 
 def _ask(
-    executor: TaskExecutor, text: str, ask: Callable[[JobHandle], bool], refusal: str
+    executor: TaskExecutor, text: str, ask: Callable[[JobHandle], object], refusal: str
 ) -> tuple[dict[str, Any], int]:
     try:
         job = find_job(executor, text)
         done = ask(job)
         status = job.status()
-    except (JobNotFound, ConfigError) as error:
+    except (AnswerError, JobNotFound, ConfigError) as error:
         return _complaint(text, error)
-    if not done:
+    if done is False:
         return _complaint(job.id, Refused(f"Job {job.id} {refusal} (it is {status.state})."))
     return {"id": job.id, "state": status.state, "cancelling": status.cancelling and not status.is_final}, OK
 

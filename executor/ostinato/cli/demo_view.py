@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from types import TracebackType
 from typing import Any
 
 from rich.console import Group
@@ -15,19 +14,18 @@ from rich.text import Text
 
 from ostinato.cli.failover import Moment, Summary
 from ostinato.cli.overview import ExecutorView
-from ostinato.cli.terminal import STATE_COLOURS, bar, console, counted, plain, size
+from ostinato.cli.terminal import STATE_COLOURS, Picture, bar, console, counted, plain, size
 
 QUARTER = 0.25
 
 
-class View:
+class View(Picture):
     """Shows moments, then the summary. ``quiet`` shows nothing of the kind."""
 
     def __init__(self, url: str, quiet: bool) -> None:
         self._url, self._quiet = url, quiet
         self._console = console()
         self._told = 0.0
-        self._live: Live | None = None
         if self._console.is_terminal and not quiet:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
 
@@ -38,12 +36,6 @@ class View:
         if self._live is not None:
             self._live.start()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def show(self, now: Moment) -> None:
         if self._quiet:

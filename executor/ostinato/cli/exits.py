@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ostinato.errors import (
+    AnswerError,
     ConfigError,
     JobEnded,
     JobNotFound,
@@ -25,6 +26,7 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (StoreError, UNREACHABLE),
     (TimeoutError, TIMEOUT),
     (PostError, REFUSED),
+    (AnswerError, REFUSED),
 )
 
 

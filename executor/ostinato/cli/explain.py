@@ -14,7 +14,7 @@ from ostinato.cli.terminal import print_json
 def command(job_id: str, url: str | None, as_json: bool) -> None:
     """Tell why a job is where it is.
 
-    Every reason why it does not start, with the names of what it waits for, and what would help."""
+    Every reason why it does not start or go on, with the names of what it waits for, and what would help."""
     with opened(url) as executor:
         explanation = find_job(executor, job_id).explain()
     if as_json:

@@ -7,12 +7,14 @@ from typing import get_args
 import click
 
 from ostinato.cli.opening import opened_store, store_options
+from ostinato.cli.remarks import remark
 from ostinato.cli.terminal import ago, coloured, plain, print_json, print_table, seconds
 from ostinato.model import Attempt, State
 from ostinato.status import JobStatus, job_status
 from ostinato.storage import JobQuery, Store
 
 PAGE = 200
+WIDTH = 120
 
 
 @click.command()
@@ -71,15 +73,5 @@ def _row(job: JobStatus) -> tuple[str, ...]:
         str(job.attempt or ""),
         ago(job.posted_at),
         "" if took is None else seconds(took),
-        plain(_remark(job)),
+        plain(remark(job)[:WIDTH]),
     )
-
-
-def _remark(job: JobStatus) -> str:
-    """The one thing worth saying about it."""
-    if job.progress is not None and job.state == "running":
-        total = "" if job.progress.total is None else f"/{job.progress.total:g}"
-        return f"{job.progress.done:g}{total} {job.progress.message}".strip()
-    if job.state == "scheduled":
-        return f"due {ago(job.run_at)}"
-    return job.reason.partition("\n")[0][:80]

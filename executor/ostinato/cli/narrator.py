@@ -9,16 +9,12 @@ import threading
 import time
 from collections import Counter
 from datetime import datetime, timezone
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ostinato.cli.terminal import console, counted, plain, print_json_line, seconds
+from ostinato.cli.terminal import Picture, console, counted, plain, print_json_line, seconds
 from ostinato.executor import TaskExecutor
 from ostinato.model import Event
 from ostinato.units import moment
-
-if TYPE_CHECKING:
-    from rich.live import Live
 
 _SILENT = frozenset({"idle", "progress", "log_uploaded"})
 _WORDS = {
@@ -32,7 +28,7 @@ _WORDS = {
 }
 
 
-class Narrator:
+class Narrator(Picture):
     """Tells people or programs what one executor does."""
 
     def __init__(self, executor: TaskExecutor, as_json: bool) -> None:
@@ -44,7 +40,6 @@ class Narrator:
         self._lock = threading.Lock()
         self._presented = threading.Event()
         """Who it is comes before what it does: events, each told by a thread of its own, wait for that."""
-        self._live: Live | None = None
         self.draining = False
 
     def __enter__(self) -> Narrator:
@@ -58,12 +53,6 @@ class Narrator:
             self._live = Live(console=self._console, get_renderable=self._status, refresh_per_second=4, transient=True)
             self._live.start()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def started(self) -> None:
         (me,) = [one for one in self._executor.executors() if one.id == self._executor.id]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +16,7 @@ from ostinato.ids import VALID
 if TYPE_CHECKING:
     from ostinato.executor import TaskExecutor
     from ostinato.handle import JobHandle
+    from ostinato.model import Row
     from ostinato.storage import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -77,17 +78,30 @@ def check_place(url: str, create: bool) -> None:
 
 def find_job(executor: TaskExecutor, text: str) -> JobHandle:
     """The job of this id, or the only one among the newest whose id begins or ends so."""
+    return executor.job(_whole_id(text, lambda: (job.id for job in executor.jobs(limit=ID_WINDOW))))
+
+
+def find_row(store: Store, text: str) -> Row:
+    """The same, as the store has it."""
+    from ostinato.storage import JobQuery
+
+    newest = JobQuery(limit=ID_WINDOW)
+    job_id = _whole_id(text, lambda: (row.job.id for row in store.find(newest).rows))
+    for row in store.find(JobQuery(ids=(job_id,))).rows:
+        return row
+    raise JobNotFound(f"There is no job {job_id!r} in this store. `ostinato jobs` lists those that are there.")
+
+
+def _whole_id(text: str, newest: Callable[[], Iterable[str]]) -> str:
     given = text.upper()
     if VALID.fullmatch(given) or len(given) < 4:
-        return executor.job(given)
-    found = [job for job in executor.jobs(limit=ID_WINDOW) if job.id.endswith(given) or job.id.startswith(given)]
+        return given
+    found = [job_id for job_id in newest() if job_id.endswith(given) or job_id.startswith(given)]
     if not found:
         raise JobNotFound(
             f"No job among the newest {ID_WINDOW} has an id that begins or ends with {text!r}. "
             "Give the whole id; `ostinato jobs` lists them."
         )
     if len(found) > 1:
-        raise ConfigError(
-            f"{text!r} fits {len(found)} jobs: {', '.join(job.id for job in found[:5])}. Give more of it."
-        )
+        raise ConfigError(f"{text!r} fits {len(found)} jobs: {', '.join(found[:5])}. Give more of it.")
     return found[0]

@@ -12,7 +12,7 @@ import msgspec
 from ostinato import host
 from ostinato.cli.app import load_app
 from ostinato.cli.exits import FAILED, OK
-from ostinato.cli.opening import opened, store_options
+from ostinato.cli.opening import find_job, opened, store_options
 from ostinato.cli.terminal import print_json, say
 from ostinato.cli.times import duration, time_of
 from ostinato.errors import JobEnded
@@ -59,6 +59,8 @@ class Post(click.Command):
 @click.option("--files", type=int, help="Limit of open files of an attempt.")
 @click.option("--nice", type=int, help="0 to 19: how much an attempt leaves to others.")
 @click.option("--tag", "tags", multiple=True, help="May be given several times.")
+@click.option("--after", metavar="ID", multiple=True, help="Not before this job has ended. May be given several times.")
+@click.option("--after-failure", help="What if one of those does not succeed: cancel (default), fail or run.")
 @click.option("--unique", metavar="KEY", help="If a live job has this key, print its id and post nothing.")
 @click.option("--wait", is_flag=True, help="Wait for it and print its result; exit code 1 if it fails.")
 @click.option("--wait-timeout", metavar="DURATION", help="Wait at most so long (exit code 5).")
@@ -79,6 +81,7 @@ def command(
         load_app(app)
     job = _job(words, script, program, checked=app is not None)
     with opened(url, create=True) as executor:
+        placement["after"] = [find_job(executor, text) for text in placement["after"]]
         handle = executor.post(job, **_options(placement))
         if wait:
             say(handle.id)
@@ -125,13 +128,13 @@ def _job(words: Sequence[str], script: bool, program: bool, checked: bool) -> Jo
         from ostinato.names import check_name
 
         return Job(
-            task=check_name("task", name), args=encode_args({key: _value(text) for key, text in texts.items()}, name)
+            task=check_name("task", name), args=encode_args({key: value_of(text) for key, text in texts.items()}, name)
         )
     from ostinato.task import find_task
 
     task = find_task(name)
     hints = {key: one.annotation for key, one in inspect.signature(task.function).parameters.items()}
-    values = {key: text if hints.get(key) in (str, "str") else _value(text) for key, text in texts.items()}
+    values = {key: text if hints.get(key) in (str, "str") else value_of(text) for key, text in texts.items()}
     return task.job(**values)
 
 
@@ -142,7 +145,8 @@ def _pair(word: str) -> tuple[str, str]:
     return key, text
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
+    """What was typed, as JSON where it is JSON, else as text."""
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
@@ -151,7 +155,7 @@ def _value(text: str) -> Any:
 
 def _options(placement: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, as `TaskExecutor.post` takes them."""
-    given = {name: value for name, value in placement.items() if value not in (None, ())}
+    given = {name: value for name, value in placement.items() if value not in (None, (), [])}
     if str(given.get("priority", "")).lstrip("-").isdecimal():
         given["priority"] = int(given["priority"])
     if "run_at" in given:

@@ -6,7 +6,8 @@ import click
 import msgspec
 
 from ostinato.cli.opening import find_job, opened, store_options
-from ostinato.cli.terminal import coloured, console, local, plain, print_json, print_table, seconds, size
+from ostinato.cli.remarks import asked
+from ostinato.cli.terminal import coloured, console, local, plain, print_json, print_table, seconds, shortened, size
 from ostinato.handle import JobHandle
 from ostinato.status import AttemptStatus, JobStatus
 
@@ -51,6 +52,11 @@ def _facts(job: JobStatus, result: object) -> list[tuple[str, str]]:
         ("queue", f"{plain(job.queue)}, priority {job.priority}"),
         ("tags", plain(", ".join(job.tags))),
         ("schedule", f"{plain(job.schedule)}, tick {local(job.tick)}" if job.schedule else ""),
+        ("posted by", job.parent or ""),
+        ("step", f"{plain(job.step)} of flow {job.flow}" if job.flow else ""),
+        ("waits for", shortened(job.after)),
+        ("asks", plain(asked(job)) if job.question else ""),
+        ("answer", plain(msgspec.json.encode(job.question.schema).decode()) if job.question else ""),
         ("posted", local(job.posted_at)),
         ("due", local(job.run_at) if job.state == "scheduled" else ""),
         ("deadline", local(job.deadline) + ("  missed" if job.missed else "") if job.deadline else ""),

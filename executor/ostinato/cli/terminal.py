@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.live import Live
 
 STATE_COLOURS = {
     "ready": "cyan",
@@ -53,6 +55,18 @@ def console() -> Console:
             raise BrokenPipeError
 
     return OurConsole(highlight=False, width=None if sys.stdout.isatty() else 10_000)
+
+
+class Picture:
+    """What stays on a terminal and changes, until its block is left; None elsewhere."""
+
+    _live: Live | None = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:
@@ -119,6 +133,12 @@ def local(at: datetime | None) -> str:
 def counted(number: int, noun: str) -> str:
     """``1 job``, ``2 jobs``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def shortened(names: Sequence[str], shown: int = 5) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
 
 
 def size(count: float | None) -> str:

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from ostinato import attempt, clock
 from ostinato.events import Events
-from ostinato.model import SECOND, Event, Notice, Outcome
+from ostinato.model import SECOND, Event, Outcome
+from ostinato.payload import Notice
 from ostinato.runners.alarm import AlarmThread
 from ostinato.runners.protocol import Run, Why, stopped
 

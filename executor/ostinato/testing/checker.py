@@ -22,6 +22,7 @@ from ostinato.testing.invariants.keeping import (
     nothing_from_nowhere,
     nothing_left,
 )
+from ostinato.testing.invariants.limiting import limits_over_time
 from ostinato.testing.invariants.running import (
     cancelled_is_over,
     done_at_least_once,
@@ -32,6 +33,7 @@ from ostinato.testing.invariants.running import (
     within_timeout,
 )
 from ostinato.testing.invariants.sharing import best_first, capacities_hold, keys_are_unique, slots_hold
+from ostinato.testing.invariants.ticking import every_tick, one_job_a_tick
 from ostinato.testing.story import moment, stories, told
 
 OF_ONE: tuple[OfOne, ...] = (
@@ -57,9 +59,12 @@ OF_ALL: tuple[OfAll, ...] = (
     in_turn,
     failed_over,
     capacities_hold,
+    limits_over_time,
     slots_hold,
     best_first,
     keys_are_unique,
+    one_job_a_tick,
+    every_tick,
     nothing_left,
 )
 

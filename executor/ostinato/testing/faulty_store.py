@@ -15,34 +15,16 @@ from typing import Any, cast
 
 from ostinato.hooks import hookimpl
 from ostinato.plugins import manager
-from ostinato.storage import Store
+from ostinato.storage import PostsAndClaims, PostsWithin, Store, TellsPaces
 
 Fault = Callable[[str, Callable[[], Any]], Any]
 """Given the verb's name and the call itself, which it makes, or does not, or makes and forgets."""
 
-VERBS = (
-    "now",
-    "post",
-    "post_and_claim",
-    "load",
-    "tick",
-    "ticks",
-    "limit",
-    "limits",
-    "rates",
-    "keep",
-    "entries",
-    "paces",
-    "claim",
-    "renew",
-    "note",
-    "finish",
-    "rescue",
-    "change",
-    "find",
-    "attempts",
-    "executors",
-    "count",
+VERBS = tuple(
+    verb
+    for part in (Store, PostsAndClaims, PostsWithin, TellsPaces)
+    for verb in vars(part)
+    if not verb.startswith("_") and verb not in ("open", "close", "listen")
 )
 """What may go to the store and back. Listeners are left alone, and so is opening."""
 

@@ -3,7 +3,7 @@
     clients ──── Call     what was asked from outside, and what was answered
     tasks ────── Effect   what attempts did to the world, outside of the store
     executors ── Heard    what they told their listeners
-    the store ── Kept     what it holds at the end: each job with its attempts
+    the store ── Kept     what it holds at the end: each job with its attempts;  Planned: each schedule
     the test ─── Fault    what was done to whom;  Facts: what may be expected
 
 Every witness appends to a file of its own, so that no crash of one costs the lines of another.
@@ -21,17 +21,18 @@ import msgspec
 from msgspec import Struct
 
 from ostinato.errors import ConfigError
-from ostinato.model import SECOND, EventKind
+from ostinato.model import SECOND, EventKind, Schedule
 from ostinato.storage import Record
 
-Op = Literal["post", "cancel", "rerun", "forget", "answer"]
+Op = Literal["post", "cancel", "rerun", "forget", "answer", "limit"]
 
 
 class Call(Struct, frozen=True, kw_only=True, tag="call", omit_defaults=True):
     """What a client asked. Written twice with the same ``client`` and ``number``: before the call as
     ``asked``, then with its outcome. What stays ``asked`` was cut off: nobody knows, as with
     ``unknown``. ``jobs`` are the ids asked about or answered, ``count`` how many were posted,
-    ``states`` what the change made of each, ``created`` False where a post met a known job."""
+    ``states`` what the change made of each, ``created`` False where a post met a known job, ``limits`` the
+    capacities that were set (None: from then on there is no bound, or none that is known)."""
 
     client: str
     number: int
@@ -43,6 +44,7 @@ class Call(Struct, frozen=True, kw_only=True, tag="call", omit_defaults=True):
     count: int = 0
     created: tuple[bool, ...] = ()
     states: tuple[str | None, ...] = ()
+    limits: dict[str, int | None] = {}
 
 
 class Effect(Struct, frozen=True, kw_only=True, tag="effect", omit_defaults=True):
@@ -76,6 +78,13 @@ class Kept(Struct, frozen=True, tag="kept"):
     record: Record
 
 
+class Planned(Struct, frozen=True, tag="planned"):
+    """A schedule as the store holds it at the end, and how far it has come: its newest tick."""
+
+    schedule: Schedule
+    last: int | None
+
+
 class Fault(Struct, frozen=True, kw_only=True, tag="fault"):
     """What the test did. ``whom`` is an executor's id, or empty for the store."""
 
@@ -90,7 +99,8 @@ class Facts(Struct, frozen=True, kw_only=True, tag="facts", omit_defaults=True):
 
     ``slack`` is how far the clocks of witnesses may be apart; ``failover`` how long after the lease
     of a killed executor its runs may take to be rescued; ``overlap`` how long a run may go on
-    beside its successor; ``capacities`` those of the store, ``slots`` of each executor (None: not known);
+    beside its successor; ``capacities`` those of the store from the beginning, ``slots`` of each executor (None:
+    not known); ``every_tick`` the schedules whose ticks all have their job, since they were never paused nor changed;
     ``witnessed`` the tasks that leave effects (None: all); ``drained`` and ``logged`` that all has ended and
     all logs are where they belong; ``left`` what was found after the end and should not be there.
     """
@@ -100,6 +110,7 @@ class Facts(Struct, frozen=True, kw_only=True, tag="facts", omit_defaults=True):
     failover: int = 2 * SECOND
     overlap: int = 0
     capacities: dict[str, int] = {}
+    every_tick: tuple[str, ...] = ()
     slots: int | None = None
     witnessed: tuple[str, ...] | None = None
     drained: bool = True
@@ -107,7 +118,7 @@ class Facts(Struct, frozen=True, kw_only=True, tag="facts", omit_defaults=True):
     left: tuple[str, ...] = ()
 
 
-Seen = Call | Effect | Heard | Kept | Fault | Facts
+Seen = Call | Effect | Heard | Kept | Planned | Fault | Facts
 
 
 class History(Struct, frozen=True):
@@ -118,6 +129,7 @@ class History(Struct, frozen=True):
     effects: tuple[Effect, ...] = ()
     heard: tuple[Heard, ...] = ()
     kept: tuple[Record, ...] = ()
+    planned: tuple[Planned, ...] = ()
     faults: tuple[Fault, ...] = ()
 
 
@@ -156,6 +168,7 @@ def gathered(seen: list[Seen]) -> History:
         effects=tuple(sorted((one for one in seen if isinstance(one, Effect)), key=lambda effect: effect.steady)),
         heard=tuple(sorted((one for one in seen if isinstance(one, Heard)), key=lambda heard: heard.at)),
         kept=tuple(one.record for one in seen if isinstance(one, Kept)),
+        planned=tuple(one for one in seen if isinstance(one, Planned)),
         faults=tuple(sorted((one for one in seen if isinstance(one, Fault)), key=lambda fault: fault.began)),
     )
 

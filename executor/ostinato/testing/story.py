@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ostinato.model import SECOND, Attempt, Row
 from ostinato.storage import Record
-from ostinato.testing.history import Call, Effect, Facts, Fault, Heard, History, Kept, Op, Seen
+from ostinato.testing.history import Call, Effect, Facts, Fault, Heard, History, Kept, Op, Planned, Seen
 
 
 class Run(Struct):
@@ -83,7 +83,8 @@ def stories(history: History) -> dict[str, Story]:
 def told(seen: Seen | Attempt) -> tuple[int, str]:
     """When it was, and one line about it."""
     if isinstance(seen, Call):
-        text = f"client {seen.client} asked to {seen.op}: {seen.outcome}"
+        set_to = "".join(f" {name} to {'any' if most is None else most}" for name, most in seen.limits.items())
+        text = f"client {seen.client} asked to {seen.op}{set_to}: {seen.outcome}"
         states = f" → {', '.join(map(str, seen.states))}" if seen.states else ""
         return seen.began, f"{text}{states} ({(seen.ended - seen.began) / 1000:.1f} ms)" if seen.ended else text
     if isinstance(seen, Effect):
@@ -99,6 +100,9 @@ def told(seen: Seen | Attempt) -> tuple[int, str]:
     if isinstance(seen, Kept):
         row = seen.record.row
         return row.posted_at, f"posted; at the end the store keeps it as {row.state}, attempt {row.attempt}"
+    if isinstance(seen, Planned):
+        last = "none" if seen.last is None else moment(seen.last)
+        return seen.schedule.anchor, f"schedule {seen.schedule.name} is made; at the end its newest tick is {last}"
     assert isinstance(seen, Facts)
     return 0, f"found at the end: {', '.join(seen.left)}"
 

@@ -1,6 +1,6 @@
 """Witnesses: each writes down what it sees of a run, into its own part of a history.
 
-client = Client(executor, log)     posts and changes jobs, and notes what was answered
+client = Client(executor, log)     posts and changes jobs, sets limits, and notes what was answered
 with effect(path): ...             inside a task: what it does to the world
 listen(executor, log)              what the executor tells
 keep(store, log)                   what the store holds in the end
@@ -9,18 +9,19 @@ keep(store, log)                   what the store holds in the end
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ostinato import clock, host
+from ostinato.book import Book
 from ostinato.current import current_job
 from ostinato.errors import StoreError
 from ostinato.events import KINDS
 from ostinato.model import Event, Job
 from ostinato.storage import Ask, Changed, JobQuery, Record, Store
-from ostinato.testing.history import Call, Effect, Heard, Kept, Log, Op
+from ostinato.testing.history import Call, Effect, Heard, Kept, Log, Op, Planned
 
 if TYPE_CHECKING:
     from ostinato.executor import TaskExecutor
@@ -57,6 +58,10 @@ class Client:
             return {"states": tuple(one.after for one in changed)}
 
         return self._ask(ask.kind, known, lambda: store.change(ids, ask), answer)
+
+    def limit(self, store: Store, capacities: Mapping[str, int | None]) -> None:
+        """As `Store.limit`, whose errors it passes on; 0 pauses."""
+        self._ask("limit", {"limits": dict(capacities)}, lambda: store.limit(capacities), lambda _: {})
 
     def _ask(self, op: Op, known: dict[str, Any], call: Callable[[], T], answer: Callable[[T], dict[str, Any]]) -> T:
         number, began = next(self._numbers), clock.now()
@@ -125,7 +130,8 @@ def listen(executor: TaskExecutor, log: Log) -> None:
 
 
 def keep(store: Store, log: Log) -> None:
-    """Note all jobs and attempts of the store."""
+    """Note all jobs and attempts of the store, and its schedules."""
+    log.write(*(Planned(page.schedule, page.last) for page in Book(store).read().values()))
     cursor: str | None = None
     while True:
         page = store.find(JobQuery(limit=PAGE, cursor=cursor))

@@ -45,6 +45,7 @@ end
 -- `unknown`: how jobs ended that it waits for and that are not here.
 local function settle_in(job, facts, after, unknown)
   write(job, facts)
+  fresh[job.id] = job
   file(job, 1)
   join(job)
   if job.state == 'blocked' then wait_for(job, after, unknown) end

@@ -53,7 +53,7 @@ local function best_of(lines)
 end
 
 local function may_start(lane)
-  return fits(lane) and free_at(lane) <= NOW
+  return not full(lane) and free_at(lane) <= NOW
 end
 
 local function start(id, want)
@@ -71,7 +71,7 @@ local function choose(lanes, want)
   local portion = math.max(1, math.min(want.count, math.ceil(2 * want.count / math.max(#lanes, 1))))
   for _, lane in ipairs(lanes) do
     local line = {lane = lane, heads = {}, at = 0, portion = portion, full = true}
-    if may_start(lane) and advance(line) then lines[#lines + 1] = line end
+    if not park(lane) and free_at(lane) <= NOW and advance(line) then lines[#lines + 1] = line end
   end
   while #rows < want.count and #lines > 0 do
     local at = best_of(lines)

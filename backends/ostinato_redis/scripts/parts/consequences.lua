@@ -20,7 +20,7 @@ local function disappointment(job, news)
   return worst
 end
 
--- As `ostinato.rules.consequence`: some of what a blocked job waits for have ended in these states.
+-- As `ostinato.rules.consequence`: these jobs have ended in these states, some of which a blocked job waits for.
 local function hear(job, news)
   local index, rule, gone = 'awaits:' .. job.id, call('HGET', job_key(job.id), 'rule'), {}
   local failure, first = string.match(rule, '^(%l+) ?(%l*)$')
@@ -31,8 +31,11 @@ local function hear(job, news)
     return enter(job, FATES[failure], {ended = NOW, reason = reason})
   end
   for id in pairs(news) do gone[#gone + 1] = id end
-  for at = 1, #gone, MANY do call('ZREM', T .. index, unpack(gone, at, math.min(at + MANY - 1, #gone))) end
-  if first == 'first' and #gone > 0 or call('ZCARD', T .. index) == 0 then
+  local heard = 0
+  for at = 1, #gone, MANY do
+    heard = heard + call('ZREM', T .. index, unpack(gone, at, math.min(at + MANY - 1, #gone)))
+  end
+  if first == 'first' and heard > 0 or call('ZCARD', T .. index) == 0 then
     enter(job, first_state(job), {reason = ''})
     tell('ready')
   end
@@ -41,26 +44,22 @@ end
 -- A blocked job waits from now on, if there still is anything to wait for. `unknown`: how jobs ended that are not here;
 -- false if they are to come.
 local function wait_for(job, ids, unknown)
-  local news = {}
+  local news, index = {}, 'awaits:' .. job.id
   for at, id in ipairs(ids) do
-    local state = call('HGET', job_key(id), 'state') or unknown
-    put('awaits:' .. job.id, id, at)
-    if FINAL[state] then
-      news[id] = state
-    else
+    local other = fresh[id] or read(id, {'state', 'flow'}) or {state = unknown}
+    put(index, id, at)
+    if FINAL[other.state] then
+      news[id] = other.state
+    elseif other.flow ~= job.id then
       put('tied:' .. id, 'w' .. job.id, job.seq)
     end
   end
   hear(job, news)
 end
 
-local function anybody_tied(jobs, from, to)
-  local keys = {}
-  for at = from, to do
-    flush('tied:' .. jobs[at].id)
-    keys[#keys + 1] = T .. 'tied:' .. jobs[at].id
-  end
-  return call('EXISTS', unpack(keys)) > 0
+local function tell_of(job, id, news)
+  news[id] = news[id] or {}
+  news[id][job.id] = job.state
 end
 
 -- Adds who is tied to the job: to `news`, by the job that waits, what it hears of; to `steps`, each step with its flow.
@@ -71,18 +70,29 @@ local function gather(job, news, steps)
       steps[#steps + 1] = {id, job.id}
     else
       put('tied:' .. job.id, member, false)
-      news[id] = news[id] or {}
-      news[id][job.id] = job.state
+      tell_of(job, id, news)
     end
   end
+end
+
+-- Whether anybody is tied to any of these: mostly nobody is, and one question tells.
+local function are_tied(jobs, from, to)
+  local keys = {}
+  for at = from, to do
+    flush('tied:' .. jobs[at].id)
+    keys[#keys + 1] = T .. 'tied:' .. jobs[at].id
+  end
+  return call('EXISTS', unpack(keys)) > 0
 end
 
 local function tied_to(jobs)
   local news, steps = {}, {}
   for from = 1, #jobs, MANY do
     local to = math.min(from + MANY - 1, #jobs)
-    if anybody_tied(jobs, from, to) then
-      for at = from, to do gather(jobs[at], news, steps) end
+    local are = are_tied(jobs, from, to)
+    for at = from, to do
+      if jobs[at].flow then tell_of(jobs[at], jobs[at].flow, news) end
+      if are then gather(jobs[at], news, steps) end
     end
   end
   return news, steps
@@ -92,15 +102,15 @@ end
 local function draw_consequences()
   while #ended > 0 do
     local round = ended
-    ended = {}
+    ended, fresh = {}, {}
     local news, steps = tied_to(round)
     for id, of in pairs(news) do
       local job = look(id)
-      if job.state == 'blocked' then hear(job, of) end
+      if job and job.state == 'blocked' then hear(job, of) end
     end
     for _, step in ipairs(steps) do
       local job = look(step[1])
-      if not FINAL[job.state] then ask_to_end(job, 'its flow ' .. step[2] .. ' has ended') end
+      if job and not FINAL[job.state] then ask_to_end(job, 'its flow ' .. step[2] .. ' has ended') end
     end
   end
 end

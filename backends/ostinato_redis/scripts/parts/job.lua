@@ -70,7 +70,7 @@ local function leave(job)
     if state == 'ready' then
       local line = T .. 'ready:' .. job.lane
       call('ZREM', line, job.place .. id)
-      if call('EXISTS', line) == 0 then call('SREM', T .. 'waiting', job.lane) end
+      if call('EXISTS', line) == 0 then empty(job.lane) end
     elseif state == 'scheduled' then
       call('ZREM', T .. 'scheduled', id)
     elseif state == 'waiting' then

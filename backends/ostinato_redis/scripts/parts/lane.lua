@@ -1,5 +1,6 @@
 -- Lanes: jobs that are alike to a claim. `lanes` describes them, `counts` has the number of their jobs
--- by state, `waiting` names those with a ready job. `used` sums up what running jobs hold by name.
+-- by state. Those with a ready job are in `waiting`, or, once a claim has found no room for them, in `parked:NAME` until
+-- something of what is full comes free: so that a claim looks at few. `used` sums up what running jobs hold by name.
 -- Changes of numbers, and of indexes that are not read again, are gathered and written by `settle`, at the end
 -- of the same script: many jobs at once are a few commands then.
 
@@ -59,20 +60,46 @@ local function unbounded(name)
   return UNBOUNDED[string.match(name, '^%l+:')]
 end
 
--- Whether one more job of the lane may run.
-local function fits(lane)
+-- What leaves no room for one more job of the lane, if anything does.
+local function full(lane)
   for name, units in pairs(lane.holds) do
     local limit = limit_of(name)
-    if limit and used_of(name) + units > limit then return false end
-    if not limit and not unbounded(name) then return false end
+    if limit and used_of(name) + units > limit then return name end
+    if not limit and not unbounded(name) then return name end
   end
-  return true
+  return nil
+end
+
+-- Put the lane aside, if there is no room for it.
+local function park(lane)
+  local name = full(lane)
+  if name then call('SMOVE', T .. 'waiting', T .. 'parked:' .. name, lane.digest) end
+  return name ~= nil
+end
+
+-- There may be room again.
+local function unpark(name)
+  local lanes = call('SMEMBERS', T .. 'parked:' .. name)
+  if #lanes == 0 then return end
+  call('DEL', T .. 'parked:' .. name)
+  for at = 1, #lanes, 1000 do call('SADD', T .. 'waiting', unpack(lanes, at, math.min(at + 999, #lanes))) end
+end
+
+-- The lane has no ready job any more.
+local function empty(digest)
+  call('SREM', T .. 'waiting', digest)
+  for name in pairs(lane_of(digest).holds) do
+    if limit_of(name) or not unbounded(name) then call('SREM', T .. 'parked:' .. name, digest) end
+  end
 end
 
 local function hold(digest, sign)
   for name, units in pairs(lane_of(digest).holds) do
     held[name] = (held[name] or 0) + sign * units
-    if sign < 0 and limit_of(name) then tell('ready') end -- others may have waited for it
+    if sign < 0 and limit_of(name) then -- others may have waited for it
+      unpark(name)
+      tell('ready')
+    end
   end
 end
 

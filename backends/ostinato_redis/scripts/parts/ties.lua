@@ -4,11 +4,13 @@
 --   tied:ID     who hears of the job's end, by sequence: `w` and the id of one that waits for it, `s` and that of
 --               a step of it that has not ended
 --
--- The job that is named need not be there (yet): nothing about this is kept with it.
+-- The job that is named need not be there (yet): nothing about this is kept with it. A flow that waits for its own
+-- steps is not tied to each: they know their flow.
 
 local FATES = {cancel = 'cancelled', fail = 'failed'}
 local MANY = 500
-local ended = {} -- jobs whose consequences are still to be drawn
+local fresh = {} -- jobs that this script has written since it drew consequences
+local ended = {} -- those whose consequences are still to be drawn
 
 -- A step that lives hears of the end of its flow.
 local function tie_to_flow(job, place)

@@ -27,6 +27,40 @@ class CapacityCases(Setting):
         store.post([job("a")])
         assert claim(open_store()) == []
 
+    def test_a_change_by_another_store_is_seen_by_one_that_knew_the_limit(
+        self, store: Store, open_store: OpenStore
+    ) -> None:
+        other = open_store()
+        store.post([job(name, holds=((f"key:{name}", 1),)) for name in "abc"])
+        store.limit({"key:a": 0, "key:b": 0})
+        assert names(claim(store)) == ["c"]
+        assert claim(store) == []
+        other.limit({"key:a": 1})
+        assert names(claim(store)) == ["a"]
+        other.limit({"key:b": None})
+        assert names(claim(store)) == ["b"]
+        other.limit({"key:d": 0})
+        store.post([job("d", holds=(("key:d", 1),))])
+        assert claim(store) == []
+
+    def test_what_was_full_has_room_again(self, store: Store) -> None:
+        """However often a claim has met it full, and whatever its jobs hold besides."""
+        store.limit({"key:a": 1, "gpu": 2})
+        store.post([job("g", holds=(("gpu", 2),)), job("x", holds=(("key:a", 1),)), job("y", holds=(("key:a", 1),))])
+        store.post([job("z", holds=(("key:a", 1), ("gpu", 1)))])
+        gpu, first = claim(store)
+        assert claim(store) == claim(store) == []
+        finish(store, first)
+        second = claim_one(store)
+        finish(store, second)
+        assert (second.job.id, claim(store)) == ("y", [])
+        store.post([job("w", holds=(("key:a", 1),), priority=-1)])
+        third = claim_one(store)
+        finish(store, gpu)
+        assert (third.job.id, claim(store)) == ("w", [])
+        finish(store, third)
+        assert names(claim(store)) == ["z"]
+
     def test_pausing_leaves_running_jobs_alone(self, store: Store) -> None:
         store.post([job("a")])
         row = claim_one(store)

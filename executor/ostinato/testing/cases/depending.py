@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ostinato.model import FINAL, SECOND, After, Job, State
-from ostinato.storage import Ask, JobQuery, Record, Store
+from ostinato.model import FINAL, SECOND, After, Job, State, Unique
+from ostinato.storage import Ask, JobQuery, Posted, Record, Store
 from ostinato.testing.clock import FakeClock
 from ostinato.testing.samples import bring_to, claim, claim_one, end, exists, finish, job, jobs, look, names
 from ostinato.testing.setting import OpenStore, Setting
@@ -44,6 +44,11 @@ class DependingCases(Setting):
             assert row.job.id == name
             finish(store, row)
         assert claim(store) == []
+
+    def test_one_that_comes_later_in_the_same_post_is_not_waited_for(self, store: Store) -> None:
+        """Else two that name each other would wait for ever."""
+        store.post([after("a", "b"), after("b", "a")])
+        assert states(store, "a", "b") == ["ready", "blocked"]
 
     def test_all_of_several(self, store: Store) -> None:
         store.post([job("a"), job("b"), after("c", "a", "b")])
@@ -156,6 +161,14 @@ class DependingCases(Setting):
         clock.advance(1)
         assert names(claim(store)) == ["d", "b", "c"]
 
+    def test_promotion_does_not_release(self, store: Store, clock: FakeClock) -> None:
+        store.post([job("a"), after("b", "a", promote_at=clock.now + SECOND)])
+        clock.advance(1)
+        row = claim_one(store)
+        assert (look(store, "b").state, look(store, "b").after) == ("blocked", After(("a",)))
+        finish(store, row)
+        assert names(claim(store)) == ["b"]
+
     def test_posts_of_an_end_may_come_after_each_other(self, store: Store) -> None:
         store.post([job("a")])
         finish(store, claim_one(store), posts=(job("b"), after("c", "b")))
@@ -170,6 +183,14 @@ class DependingCases(Setting):
         store.post([job("a"), after("b", "a")])
         finish(store, claim_one(store))
         assert not store.post([after("b", "a")])[0].created
+        assert names(claim(store)) == ["b"]
+
+    def test_one_that_takes_anothers_place_waits_too(self, store: Store) -> None:
+        store.post([job("a"), job("b", unique=Unique("k"))])
+        rule = Unique("k", on_conflict="replace")
+        assert store.post([after("c", "a", unique=rule)]) == [Posted("b", False)]
+        assert (look(store, "b").state, look(store, "b").after) == ("blocked", After(("a",)))
+        finish(store, claim_one(store))
         assert names(claim(store)) == ["b"]
 
     def test_found_by_state(self, store: Store) -> None:
@@ -193,6 +214,15 @@ class DependingCases(Setting):
         assert look(store, "y") == blocked
         store.post([job("x")])
         finish(store, claim_one(store))
+        assert names(claim(store)) == ["y"]
+
+    def test_loaded_after_what_it_waits_for_has_ended(self, store: Store) -> None:
+        store.post([job("x"), after("y", "x")])
+        blocked = look(store, "y")
+        store.change(["y"], Ask(kind="cancel"))
+        store.change(["y"], Ask(kind="forget"))
+        finish(store, claim_one(store))
+        store.load([Record(blocked)])
         assert names(claim(store)) == ["y"]
 
     def test_many_that_end_at_once_release_once(self, open_store: OpenStore) -> None:

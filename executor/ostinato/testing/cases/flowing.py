@@ -75,6 +75,13 @@ class FlowingCases(Setting):
         assert suspend(store, flow, after=("a",))
         assert names(claim(store)) == ["f"]
 
+    def test_suspended_for_a_job_that_is_no_step_and_is_posted_with_it(self, store: Store) -> None:
+        store.post([job("f")])
+        suspend(store, claim_one(store), job("s", kind="signal"))
+        assert look(store, "f").after == After(("s",), "run")
+        store.change(["s"], ANSWER)
+        assert names(claim(store)) == ["f"]
+
     def test_steps_that_are_posted_again_are_left_alone(self, store: Store) -> None:
         store.post([job("f")])
         suspend(store, claim_one(store), step("a"))
@@ -149,6 +156,13 @@ class FlowingCases(Setting):
         assert changed.after == "ready"
         assert claim_one(store).attempt == 2
 
+    def test_parked_flow_is_beyond_its_expiry(self, store: Store, clock: FakeClock) -> None:
+        store.post([job("f", expires_at=clock.now + SECOND)])
+        finish(store, claim_one(store), "waiting")
+        clock.advance(2)
+        claimed = store.claim("e1", want())
+        assert (claimed.expired, claimed.next_at) == ([], None)
+
     # waiting
 
     @pytest.mark.parametrize("kind", ["approval", "signal", "timer"])
@@ -217,6 +231,21 @@ class FlowingCases(Setting):
         assert names(claimed.rows) == ["n"]
         row = look(store, "t")
         assert (row.state, row.result, row.ended_at) == ("succeeded", "null", clock.now)
+
+    def test_its_time_runs_on_when_it_is_run_again(self, store: Store, clock: FakeClock) -> None:
+        """Where a default answers when it is over; who asks a person again asks without limit."""
+        at = clock.now + SECOND
+        store.post([job("t", kind="timer", expires_at=at, default="7"), job("w", kind="approval", expires_at=at)])
+        store.change(["t", "w"], Ask(kind="cancel"))
+        store.change(["t", "w"], Ask(kind="rerun"))
+        assert [look(store, job_id).expires_at for job_id in "tw"] == [at, None]
+        assert store.claim("e1", want()).next_at == at
+        clock.advance(1)
+        store.claim("e1", want())
+        assert [(look(store, job_id).state, look(store, job_id).result) for job_id in "tw"] == [
+            ("succeeded", "7"),
+            ("waiting", None),
+        ]
 
     def test_next_at_forgets_what_was_answered(self, store: Store, clock: FakeClock) -> None:
         store.post([job("w", kind="signal", expires_at=clock.now + SECOND)])

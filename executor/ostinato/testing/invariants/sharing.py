@@ -18,13 +18,16 @@ Span = tuple[int, int, int, Effect]
 
 
 def capacities_hold(history: History, stories: dict[str, Story]) -> Iterator[Violation]:
-    """What runs at one time never holds more of a capacity than there is."""
+    """What runs at one time never holds more of a capacity than there is, as long as nobody changes it."""
+    changed = {name for call in history.calls for name in call.limits}
     spans: defaultdict[str, list[Span]] = defaultdict(list)
     for story, run, until in _held(stories):
         job = story.row.job if story.row is not None else None
         for name, units in ((f"queue:{job.queue}", 1), *job.holds) if job is not None else ():
             spans[name].append((run.begin.at, until, units, run.begin))
     for name, capacity in history.facts.capacities.items():
+        if name in changed:
+            continue
         for used, seen in _over(spans[name], capacity, history.facts.slack):
             said = f"{used} units of {name!r} are held at one time, of {capacity}"
             yield Violation("capacities", seen[-1].job, said, seen)
