@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from programs import KEYS, LATER, Program, Raised, agrees, expected, numbers_in
 from stumbler import Cut, Kind, Stumbler
 
+from ostinato import replaycheck
 from ostinato.answers import signal
 from ostinato.clock import now
 from ostinato.model import FINAL, Row
@@ -56,6 +57,8 @@ def play(stumbler: Stumbler, clock: FakeClock, program: Program) -> None:
     for _ in range(TURNS):
         if stumbler.turn() or stumbler.answer(programs.agreed):
             continue
+        misfits = [one for one in replaycheck.check(store) if not one.fits]
+        assert not misfits
         clock.advance(60)
         if not stumbler.turn():
             if not keys:
