@@ -1,6 +1,7 @@
 """The tasks that the benchmarks run: they do nothing, or say when they did it."""
 
 import time
+from typing import Any
 
 from ostinato import task
 
@@ -25,3 +26,10 @@ def stamp() -> int:
 def stamp_thread() -> int:
     """When it was run, in a thread."""
     return time.time_ns()
+
+
+@task(runner="thread")
+def fan_out(jobs: int) -> Any:
+    """A flow: so many no-op jobs, and how many results came back."""
+    results = yield [noop_thread.job() for _ in range(jobs)]
+    return len(results)

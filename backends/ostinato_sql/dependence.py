@@ -206,8 +206,9 @@ class Consequences:
         left = []
         for waiter, after in waiting:
             later: dict[str, State] = {one: "succeeded" for one in after.jobs if new.get(one, 0) > waiter.seq}
-            over = {**ended, **later} if later else ended
-            if fate := consequence(after, after.jobs, over):
+            known_ends = {**ended, **later} if later else ended
+            over = {one: known_ends[one] for one in after.jobs if one in known_ends}
+            if fate := consequence(after, over, len(set(after.jobs)) - len(over)):
                 state = fates.add(waiter, *fate)
                 if state in FINAL:
                     ended[waiter.id] = state
@@ -242,7 +243,7 @@ class Consequences:
         link.run_among(_STRIKE, ended)
         fates = _Fates(self._now)
         for seq, awaited in heard.items():
-            if fate := consequence(rules[seq], [*awaited, _OTHERS], ended):
+            if fate := consequence(rules[seq], {one: ended[one] for one in awaited}, left=1):  # as far as is known
                 fates.add(blocked[seq], *fate)
         settled = {waiter.seq for some in fates.of.values() for waiter in some}
         waits.end(link, settled)
@@ -270,10 +271,6 @@ class Consequences:
 
     def _move(self, seqs: Iterable[int], state: State, reason: str) -> None:
         self._link.run_among(_MOVE, seqs, state, self._now if state in FINAL else None, reason)
-
-
-_OTHERS = ""
-"""Stands for all that a job may wait for besides."""
 
 
 class _Fates:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from ostinato.errors import NotRunning, StoreError
-from ostinato.model import FINAL
+from ostinato.model import FINAL, State
 from ostinato.patience import Patience
 from ostinato.storage import JobQuery, Listener, Store
 
@@ -18,7 +18,10 @@ Call = Callable[[], None]
 
 POLL = 1.0
 """Seconds between looks when nothing is heard."""
+GONE = 10.0
+"""Seconds between looks for jobs that are not there any more."""
 PAGE = 500
+_ENDED: tuple[State, ...] = ("succeeded", "failed", "cancelled", "expired")
 
 
 class Endings:
@@ -29,6 +32,7 @@ class Endings:
         self._waiting: dict[str, list[Call]] = {}
         self._lock = threading.Lock()
         self._ear: Listener | None = None
+        self._whole_at = 0.0
         self._patience = Patience("follow")
         self._closed = threading.Event()
 
@@ -90,9 +94,13 @@ class Endings:
             self._closed.wait(pause)
 
     def _look(self) -> None:
-        ids = list(self._waiting)
+        """Only ended ones are read, since a flow under way may be large; now and then the others are looked for
+        too: one that was forgotten is not found any more."""
+        ids, whole = list(self._waiting), time.monotonic() >= self._whole_at
         for start in range(0, len(ids), PAGE):
             part = tuple(ids[start : start + PAGE])
-            rows = self._store.find(JobQuery(ids=part, limit=PAGE)).rows
-            alive = {row.job.id for row in rows if row.state not in FINAL}
-            self.ended(job_id for job_id in part if job_id not in alive)
+            rows = self._store.find(JobQuery(ids=part, states=() if whole else _ENDED, limit=PAGE)).rows
+            ended = {row.job.id for row in rows if row.state in FINAL}
+            self.ended((set(part) - {row.job.id for row in rows}) | ended if whole else ended)
+        if whole:
+            self._whole_at = time.monotonic() + GONE

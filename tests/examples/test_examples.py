@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import sysconfig
 import zlib
+from collections import Counter
 from pathlib import Path
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -45,6 +48,18 @@ def test_the_picture_is_whole(tmp_path: Path) -> None:
     assert len(lines) == 128 * 193
     assert lines[64 * 193 + 1 + 120] == 0  # inside of the set
     assert lines[1] > 200  # far outside
+
+
+def test_the_words_of_the_standard_library_are_counted(tmp_path: Path) -> None:
+    """As a plain loop counts them."""
+    folder = Path(sysconfig.get_paths()["stdlib"])
+    paths = list(folder.glob("*.py"))
+    words: Counter[str] = Counter()
+    for path in paths:
+        words.update(re.findall(r"[a-z_]+", path.read_text(errors="replace").lower()))
+    most = words.most_common(1)[0][0]
+    said = run("wordcount.py", tmp_path)
+    assert said == [f"{len(paths)} files, {sum(words.values())} words, most of all {most!r}"]
 
 
 def test_every_example_is_run() -> None:
