@@ -8,11 +8,12 @@ import pytest
 from msgspec.structs import replace
 
 from ostinato.book import Book, job_for
-from ostinato.explain import explain, look
+from ostinato.explain import explain
 from ostinato.model import SECOND, End, Row
 from ostinato.plugins import open_test_store
 from ostinato.rounds import newest
 from ostinato.schedule import define
+from ostinato.situation import look
 from ostinato.storage import Ask
 from ostinato.testing.clock import FakeClock
 from ostinato.testing.samples import claim_one, end, exists, finish, job
