@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import subprocess
 import sys
 import zlib
+from collections import Counter
 from pathlib import Path
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -45,6 +48,17 @@ def test_the_picture_is_whole(tmp_path: Path) -> None:
     assert len(lines) == 128 * 193
     assert lines[64 * 193 + 1 + 120] == 0  # inside of the set
     assert lines[1] > 200  # far outside
+
+
+def test_the_words_of_many_files_are_counted(tmp_path: Path) -> None:
+    folder = Path(logging.__file__).parent
+    files = sorted(folder.rglob("*.py"))
+    words = Counter(re.findall(r"[a-z]+", "".join(file.read_text() for file in files).lower()))
+    top = sorted(words, key=lambda word: (-words[word], word))[:3]
+    assert run("wordcount.py", tmp_path, str(folder)) == [
+        f"{sum(words.values())} words, {len(words)} of them different, in {len(files)} files",
+        *(f"{words[word]:>6} {word}" for word in top),
+    ]
 
 
 def test_every_example_is_run() -> None:
