@@ -1,8 +1,9 @@
 """The tasks that the benchmarks run: they do nothing, or say when they did it."""
 
 import time
+from collections.abc import Generator
 
-from ostinato import task
+from ostinato import Job, task
 
 
 @task
@@ -25,3 +26,9 @@ def stamp() -> int:
 def stamp_thread() -> int:
     """When it was run, in a thread."""
     return time.time_ns()
+
+
+@task(runner="thread")
+def fan_out(jobs: int) -> Generator[list[Job], list[None], int]:
+    """A flow of that many steps; how many have ended."""
+    return len((yield [noop_thread.job() for _ in range(jobs)]))

@@ -193,7 +193,7 @@ class Ledger:
 
     def wait_for(self, record: Record, after: After, now: int) -> None:
         """A blocked job waits from now on, if there still is anything to wait for."""
-        record.after, record.awaits = after, list(after.jobs)
+        record.after, record.awaits = after, dict.fromkeys(after.jobs)
         known = {job_id: self.records.get(job_id) for job_id in after.jobs}
         ended: dict[str, State] = {
             job_id: "succeeded" if one is None else one.state
@@ -219,7 +219,7 @@ class Ledger:
     def stop_waiting(self, record: Record) -> None:
         for job_id in record.awaits:
             self._left(self.waiters, job_id, record.job.id)
-        record.after, record.awaits = None, []
+        record.after, record.awaits = None, {}
 
     def ask_to_end(self, record: Record, reason: str, now: int) -> None:
         """The ask ``cancel``, for a job that has not ended."""
@@ -248,11 +248,11 @@ class Ledger:
         """Some of what a blocked job waits for has ended."""
         if record.after is None:
             return
-        fate = consequence(record.after, record.awaits, ended)
+        for job_id in ended:
+            self._left(self.waiters, job_id, record.job.id)
+            record.awaits.pop(job_id, None)
+        fate = consequence(record.after, ended, bool(record.awaits))
         if fate is None:
-            for job_id in ended:
-                self._left(self.waiters, job_id, record.job.id)
-            record.awaits = [job_id for job_id in record.awaits if job_id not in ended]
             return
         self.stop_waiting(record)
         state, record.reason = fate

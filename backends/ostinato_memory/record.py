@@ -75,7 +75,7 @@ class Record:
         self.checkpoint: str | None = None
         self.steps: dict[str, str] = {}
         self.after: After | None = None
-        self.awaits: list[str] = []
+        self.awaits: dict[str, None] = {}
         self.ends: dict[int, Attempt] = {}
 
     def restore(self, row: Row, attempts: Sequence[Attempt]) -> None:
@@ -85,7 +85,7 @@ class Record:
                 setattr(self, name, getattr(row, name))
         self.ends = {attempt.number: attempt for attempt in attempts}
         self.steps = dict(row.steps)
-        self.awaits = [] if row.after is None else list(row.after.jobs)
+        self.awaits = {} if row.after is None else dict.fromkeys(row.after.jobs)
 
     @property
     def final(self) -> bool:

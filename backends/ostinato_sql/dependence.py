@@ -199,22 +199,22 @@ class Consequences:
         this transaction has made, with their ``seq``: those that come later count as ended long ago.
         ``flows`` got new steps."""
         ids = {job_id for _, after in waiting for job_id in after.jobs}
-        others = ids - new.keys()
-        known = tie(self._link, others, set(flows) - new.keys())
-        ended = {job_id: state for job_id in others if (state := known.get(job_id, "succeeded")) in FINAL}
+        old = ids - new.keys()
+        known = tie(self._link, old, set(flows) - new.keys())
+        ended = {job_id: state for job_id in old if (state := known.get(job_id, "succeeded")) in FINAL}
         fates = _Fates(self._now)
         left = []
         for waiter, after in waiting:
             later: dict[str, State] = {one: "succeeded" for one in after.jobs if new.get(one, 0) > waiter.seq}
             over = {**ended, **later} if later else ended
-            if fate := consequence(after, after.jobs, over):
+            heard = {one: over[one] for one in after.jobs if one in over}
+            others = tuple(one for one in after.jobs if one not in over)
+            if fate := consequence(after, heard, bool(others)):
                 state = fates.add(waiter, *fate)
                 if state in FINAL:
                     ended[waiter.id] = state
             else:
-                left.append(
-                    (waiter.seq, waiter.token, replace(after, jobs=tuple(one for one in after.jobs if one not in over)))
-                )
+                left.append((waiter.seq, waiter.token, replace(after, jobs=others)))
         waits.add(self._link, left)
         self._meet(fates)
 
@@ -242,7 +242,7 @@ class Consequences:
         link.run_among(_STRIKE, ended)
         fates = _Fates(self._now)
         for seq, awaited in heard.items():
-            if fate := consequence(rules[seq], [*awaited, _OTHERS], ended):
+            if fate := consequence(rules[seq], {one: ended[one] for one in awaited}, left=True):
                 fates.add(blocked[seq], *fate)
         settled = {waiter.seq for some in fates.of.values() for waiter in some}
         waits.end(link, settled)
@@ -270,10 +270,6 @@ class Consequences:
 
     def _move(self, seqs: Iterable[int], state: State, reason: str) -> None:
         self._link.run_among(_MOVE, seqs, state, self._now if state in FINAL else None, reason)
-
-
-_OTHERS = ""
-"""Stands for all that a job may wait for besides."""
 
 
 class _Fates:

@@ -85,14 +85,14 @@ def first_state(job: OfKind, run_at: int, now: int) -> State:
     return "scheduled" if run_at > now else "ready"
 
 
-def consequence(after: After, left: Sequence[str], ended: Mapping[str, State]) -> tuple[State, str] | None:
-    """What becomes of a job that waits for ``left`` when those in ``ended`` have ended in these states: the
-    final state that it enters and why; ("ready", ""): it waits no longer; None: it does."""
-    for job_id in left:
-        if after.failure != "run" and ended.get(job_id, "succeeded") != "succeeded":
-            return _FATE[after.failure], f"it came after job {job_id}, which is {ended[job_id]}"
-    still = [job_id for job_id in left if job_id not in ended]
-    return ("ready", "") if not still or (after.first and len(still) < len(left)) else None
+def consequence(after: After, ended: Mapping[str, State], left: bool) -> tuple[State, str] | None:
+    """What becomes of a job when some of those that it waits for have ended in these states; ``left`` says whether
+    others have not. The final state that it enters and why; ("ready", ""): it waits no longer; None: it does."""
+    if after.failure != "run":
+        for job_id, state in ended.items():
+            if state != "succeeded":
+                return _FATE[after.failure], f"it came after job {job_id}, which is {state}"
+    return ("ready", "") if not left or (after.first and ended) else None
 
 
 _FATE: Mapping[str, State] = {"cancel": "cancelled", "fail": "failed"}

@@ -131,9 +131,10 @@ class Shelf(Struct):
 
     def _hear(self, book: Book, after: After, ended: Mapping[str, State], now: int) -> None:
         """Some of what a blocked job waits for has ended, in these states."""
-        fate = consequence(after, after.jobs, ended)
+        left = tuple(one for one in after.jobs if one not in ended)
+        fate = consequence(after, {one: ended[one] for one in after.jobs if one in ended}, bool(left))
         if fate is None:
-            book.change(after=replace(after, jobs=tuple(one for one in after.jobs if one not in ended)))
+            book.change(after=replace(after, jobs=left))
         else:
             state, reason = fate
             released = first_state(book.row.job, book.row.run_at, now)
