@@ -1,50 +1,53 @@
-"""Map and reduce: the words of many files are counted, one job a file, and folded by a flow.
+"""Map and reduce: the words of many files are counted, a job a file, and a flow adds up the counts.
 
-python examples/wordcount.py [FOLDER] [--app]
+    python examples/wordcount.py [FOLDER]
 
-Stop it in the middle and start it again: it goes on where it was. More processes that run this file with
-``--app`` help with the same work.
+While the flow waits for its files it takes no room. Kill this while it counts and start it again: what
+has been counted is kept.
 """
 
-from __future__ import annotations
-
+import json
 import re
 import sys
-import sysconfig
 from collections import Counter
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
-from ostinato import TaskExecutor, task
+from ostinato import Job, TaskExecutor, flow, task
 
 
-@task(runner="pool")
+def sources(folder: str) -> list[str]:
+    return sorted(str(path) for path in Path(folder).rglob("*.py"))
+
+
+@task(timeout=60, max_attempts=2)
 def count(path: str) -> dict[str, int]:
-    """The words of one file."""
-    return Counter(re.findall(r"[a-z_]+", Path(path).read_text(errors="replace").lower()))
+    """How often each word is in the file."""
+    return Counter(re.findall(r"[a-z]+", Path(path).read_text(errors="replace").lower()))
 
 
-@task(runner="thread")
-def count_all(paths: list[str]) -> Any:
-    """The words of all of them."""
-    total: Counter[str] = Counter()
-    for counts in (yield [count.job(path) for path in paths]):
-        total.update(counts)
-    return dict(total.most_common())
+@task
+def total(folder: str) -> Generator[list[Job], list[dict[str, int]], dict[str, int]]:
+    """What all files of the folder come to. The list of them is a step, for it must stay the same."""
+    paths = flow.step("list", sources, folder)
+    counts = yield [count.job(path) for path in paths]
+    words: Counter[str] = Counter()
+    for one in counts:
+        words.update(one)
+    return words
 
 
-def main() -> None:
-    words = [word for word in sys.argv[1:] if not word.startswith("--")]
-    folder = Path(words[0] if words else sysconfig.get_paths()["stdlib"])
-    with TaskExecutor("sqlite:///wordcount.db") as executor:
-        if "--app" in sys.argv:
-            executor.wait()
-            return
-        paths = sorted(str(path) for path in folder.glob("*.py"))
-        handle = executor.post(count_all.job(paths), unique=f"words of {folder}")
-        total = handle.result()
-        print(f"{len(paths)} files, {sum(total.values())} words, most of all {next(iter(total))!r}")
+def main(folder: str) -> None:
+    executor = TaskExecutor("sqlite:///wordcount.db")
+    with executor:
+        words = executor.post(total.job(folder), unique=f"words of {folder}").result(timeout=100)
+        files = sum(1 for _ in executor.jobs(task=count.name, state="succeeded"))
+    executor.close()
+    top = sorted(words, key=lambda word: (-words[word], word))[:3]
+    print(f"{sum(words.values())} words, {len(words)} of them different, in {files} files")
+    for word in top:
+        print(f"{words[word]:>6} {word}")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1] if len(sys.argv) > 1 else str(Path(json.__file__).parent))

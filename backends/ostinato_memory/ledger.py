@@ -248,12 +248,11 @@ class Ledger:
         """Some of what a blocked job waits for has ended."""
         if record.after is None:
             return
-        over = {job_id: state for job_id, state in ended.items() if job_id in record.awaits}
-        fate = consequence(record.after, over, len(record.awaits) - len(over))
+        for job_id in ended:
+            self._left(self.waiters, job_id, record.job.id)
+            record.awaits.pop(job_id, None)
+        fate = consequence(record.after, ended, bool(record.awaits))
         if fate is None:
-            for job_id in over:
-                self._left(self.waiters, job_id, record.job.id)
-                del record.awaits[job_id]
             return
         self.stop_waiting(record)
         state, record.reason = fate

@@ -199,23 +199,22 @@ class Consequences:
         this transaction has made, with their ``seq``: those that come later count as ended long ago.
         ``flows`` got new steps."""
         ids = {job_id for _, after in waiting for job_id in after.jobs}
-        others = ids - new.keys()
-        known = tie(self._link, others, set(flows) - new.keys())
-        ended = {job_id: state for job_id in others if (state := known.get(job_id, "succeeded")) in FINAL}
+        old = ids - new.keys()
+        known = tie(self._link, old, set(flows) - new.keys())
+        ended = {job_id: state for job_id in old if (state := known.get(job_id, "succeeded")) in FINAL}
         fates = _Fates(self._now)
         left = []
         for waiter, after in waiting:
             later: dict[str, State] = {one: "succeeded" for one in after.jobs if new.get(one, 0) > waiter.seq}
-            known_ends = {**ended, **later} if later else ended
-            over = {one: known_ends[one] for one in after.jobs if one in known_ends}
-            if fate := consequence(after, over, len(set(after.jobs)) - len(over)):
+            over = {**ended, **later} if later else ended
+            heard = {one: over[one] for one in after.jobs if one in over}
+            others = tuple(one for one in after.jobs if one not in over)
+            if fate := consequence(after, heard, bool(others)):
                 state = fates.add(waiter, *fate)
                 if state in FINAL:
                     ended[waiter.id] = state
             else:
-                left.append(
-                    (waiter.seq, waiter.token, replace(after, jobs=tuple(one for one in after.jobs if one not in over)))
-                )
+                left.append((waiter.seq, waiter.token, replace(after, jobs=others)))
         waits.add(self._link, left)
         self._meet(fates)
 
@@ -243,7 +242,7 @@ class Consequences:
         link.run_among(_STRIKE, ended)
         fates = _Fates(self._now)
         for seq, awaited in heard.items():
-            if fate := consequence(rules[seq], {one: ended[one] for one in awaited}, left=1):  # as far as is known
+            if fate := consequence(rules[seq], {one: ended[one] for one in awaited}, left=True):
                 fates.add(blocked[seq], *fate)
         settled = {waiter.seq for some in fates.of.values() for waiter in some}
         waits.end(link, settled)

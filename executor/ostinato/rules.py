@@ -85,12 +85,13 @@ def first_state(job: OfKind, run_at: int, now: int) -> State:
     return "scheduled" if run_at > now else "ready"
 
 
-def consequence(after: After, ended: Mapping[str, State], left: int) -> tuple[State, str] | None:
-    """What becomes of a job that waited for those that have ``ended``, in these states, and waits for ``left``
-    others: the final state that it enters and why; ("ready", ""): it waits no longer; None: it does."""
-    for job_id, state in ended.items() if after.failure != "run" else ():
-        if state != "succeeded":
-            return _FATE[after.failure], f"it came after job {job_id}, which is {state}"
+def consequence(after: After, ended: Mapping[str, State], left: bool) -> tuple[State, str] | None:
+    """What becomes of a job when some of those that it waits for have ended in these states; ``left`` says whether
+    others have not. The final state that it enters and why; ("ready", ""): it waits no longer; None: it does."""
+    if after.failure != "run":
+        for job_id, state in ended.items():
+            if state != "succeeded":
+                return _FATE[after.failure], f"it came after job {job_id}, which is {state}"
     return ("ready", "") if not left or (after.first and ended) else None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ostinato.book import Book, job_for
 from ostinato.lifecycle import decide, lost
-from ostinato.model import SECOND, EventKind, Job, Outcome, OutcomeKind, Row
+from ostinato.model import SECOND, After, EventKind, Job, Outcome, OutcomeKind, Row
 from ostinato.schedule import define
 from ostinato.storage import Ask, JobQuery, Note, Record, Rescue
 from ostinato.testing.clock import FakeClock
@@ -89,6 +89,13 @@ class Stage:
             self.effect(row, "end", posts=tuple(job.id for job in posts))
         outcome = Outcome(kind=kind, started_at=row.started_at or 0, ended_at=self.clock.now, posts=posts)
         self._finish(row, outcome, row.executor_id or "")
+
+    def suspend(self, row: Row, *posts: Job) -> None:
+        """A flow waits for these, its steps."""
+        self.clock.advance(1)
+        after = After(tuple(job.id for job in posts), "run")
+        times = {"started_at": row.started_at or 0, "ended_at": self.clock.now}
+        self._finish(row, Outcome(kind="suspended", posts=posts, after=after, **times), row.executor_id or "")
 
     def kill(self, executor: str) -> None:
         self.clock.advance(1)

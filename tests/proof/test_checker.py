@@ -15,7 +15,7 @@ from stage import Stage
 from ostinato.cli import exits
 from ostinato.cli.main import run
 from ostinato.errors import ConfigError
-from ostinato.model import HIGH, LOW, SECOND, Attempt, Backoff, Job, Policy, Unique
+from ostinato.model import HIGH, LOW, SECOND, TIMER, Attempt, Backoff, Job, Policy, Unique
 from ostinato.storage import Record
 from ostinato.testing.checker import OF_ALL, OF_ONE, check, report, summary
 from ostinato.testing.history import Call, Effect, Facts, History, Kept, Log, gathered, read
@@ -35,7 +35,7 @@ def work(job_id: str, **fields: Any) -> Job:
 def played() -> History:
     """One of everything: success, retry, loss and rescue, cancels, a follow-up, an expiry, a rerun, a
     shared capacity, a unique key, priorities, a post whose answer was lost, a pause, a limit that is
-    raised, a schedule."""
+    raised, a schedule, a flow."""
     stage = Stage()
     stage.post(work("plain"))
     stage.end(stage.claim())
@@ -98,6 +98,11 @@ def played() -> History:
     for number in (1, 2, 3):
         stage.tick("pulse", f"tick{number}")
         stage.end(stage.claim("e2"))
+    stage.post(work("flow"))
+    timer = Job(id="timer", task=TIMER, kind="timer", flow="flow", default="null", expires_at=stage.clock.now)
+    stage.suspend(stage.claim("e2"), work("step", flow="flow"), timer)
+    stage.end(stage.claim("e2"))
+    stage.end(stage.claim("e2"))
     return stage.history()
 
 
@@ -284,6 +289,7 @@ MUTATIONS: dict[str, tuple[str, Bend]] = {
     "a forgotten job is back": ("forgotten", copied("plain", "old")),
     "a job comes from nowhere": ("nothing from nowhere", copied("plain", "ghost")),
     "a job of a refused post is there": ("nothing from nowhere", no_unknown_post),
+    "a step comes from nowhere": ("nothing from nowhere", job("step", flow="ghost")),
     "something ran that nobody keeps": (
         "nothing from nowhere",
         effect("plain", 1, "end", lambda one: [one, replace(one, job="phantom")]),
@@ -303,6 +309,7 @@ MUTATIONS: dict[str, tuple[str, Bend]] = {
     "a job succeeded twice": ("one end", attempt("orphan", 1, outcome="success")),
     "a failed job is kept as a success": ("one end", attempt("plain", 1, outcome="failure")),
     "a success is kept as failed": ("one end", row("plain", state="failed")),
+    "a step succeeded that was never run": ("one end", attempts("step", lambda known: [])),
     "an expired job was started": ("one end", row("plain", state="expired")),
     "an attempt begins before the last has ended": ("in turn", moved("orphan", 2, -10)),
     "an attempt ended before it began": ("in turn", moved("plain", 1, 10)),

@@ -132,7 +132,7 @@ class Shelf(Struct):
     def _hear(self, book: Book, after: After, ended: Mapping[str, State], now: int) -> None:
         """Some of what a blocked job waits for has ended, in these states."""
         left = tuple(one for one in after.jobs if one not in ended)
-        fate = consequence(after, {one: ended[one] for one in after.jobs if one in ended}, len(left))
+        fate = consequence(after, {one: ended[one] for one in after.jobs if one in ended}, bool(left))
         if fate is None:
             book.change(after=replace(after, jobs=left))
         else:

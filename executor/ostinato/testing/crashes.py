@@ -26,20 +26,18 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from ostinato import Backoff, TaskExecutor, current_job, task
+from ostinato import TaskExecutor
 from ostinato.errors import OstinatoError
 from ostinato.plugins import open_store
-from ostinato.storage import Ask, JobQuery
 from ostinato.testing.checker import check
 from ostinato.testing.faulty_store import faulty
 from ostinato.testing.history import Facts, Log, read
 from ostinato.testing.invariants import Violation
-from ostinato.testing.witnesses import Client, effect, keep, listen, still_registered
+from ostinato.testing.scenarios import PATIENCE, SCENARIOS
+from ostinato.testing.witnesses import Client, keep, listen, still_registered
 
 Side = Literal["before", "after"]
 SIDES: tuple[Side, ...] = ("before", "after")
-PATIENCE = 20.0
-"""Seconds that a scenario may take to become idle."""
 
 
 class Point(Struct, frozen=True):
@@ -55,13 +53,15 @@ class SweepFailed(OstinatoError, RuntimeError):
     """A scenario did not come to its end after a crash."""
 
 
-def sweep(url: str, folder: Path | str, sides: Sequence[Side] = SIDES, step: int = 1) -> list[Point]:
-    """Kill the scenario at every ``step``-th call on these sides, and judge what came of it.
+def sweep(
+    url: str, folder: Path | str, sides: Sequence[Side] = SIDES, step: int = 1, scenario: str = "jobs"
+) -> list[Point]:
+    """Kill the `SCENARIOS` of this name at every ``step``-th call on these sides, and judge what came of it.
 
     ``{name}`` in ``url`` is replaced by a word of its own for each point, so that each begins with an
     empty store. Raises SweepFailed if a scenario does not come to its end.
     """
-    argv = [sys.executable, "-m", "ostinato.testing.crashes", url, str(folder), ",".join(sides), str(step)]
+    argv = [sys.executable, "-m", "ostinato.testing.crashes", url, str(folder), ",".join(sides), str(step), scenario]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SweepFailed(f"The crash sweep stopped:\n{done.stdout}\n{done.stderr}")
@@ -75,62 +75,16 @@ def sweep(url: str, folder: Path | str, sides: Sequence[Side] = SIDES, step: int
 # the scenario
 
 
-@task(name="crashes.plain", runner="thread")
-def plain(ledger: str) -> str:
-    with effect(ledger):
-        return "done"
-
-
-@task(name="crashes.flaky", runner="thread", max_attempts=3, backoff=Backoff(first=0.01, jitter=0.0))
-def flaky(ledger: str) -> int:
-    """Fails at its first attempt."""
-    with effect(ledger):
-        if current_job().attempt == 1:
-            raise ValueError("not at the first attempt")
-        return current_job().attempt
-
-
-@task(name="crashes.parent", runner="thread")
-def parent(ledger: str) -> None:
-    with effect(ledger):
-        current_job().post(plain.job(ledger))
-
-
-def scenario(url: str, folder: Path, first: bool) -> None:
-    """Three jobs, of which one fails once and one posts another, and a fourth that is cancelled."""
-    ledger = str(folder / "effects.jsonl")
+def play(name: str, url: str, folder: Path, first: bool) -> None:
     log = Log(folder / f"{'first' if first else 'second'}.jsonl")
     executor = TaskExecutor(url, slots=2, log_store=str(folder / "logs"), spool=str(folder / "spool"), poll=0.5)
     listen(executor, log)
-    client = Client(executor, log)
     with executor:
-        client.post([plain.job(ledger), flaky.job(ledger), parent.job(ledger)])
-        client.post([plain.job(ledger)], delay=3600, tags=("unwanted",))
-        cancel_unwanted(url, client)
-        until_done(executor)
+        SCENARIOS[name](executor, Client(executor, log), url, str(folder / "effects.jsonl"))
         if not first:
             until_logged(executor)
     executor.close()
     log.close()
-
-
-def cancel_unwanted(url: str, client: Client) -> None:
-    """That of this scenario, and that of one that was killed before it came to this."""
-    store = open_store(url)
-    store.open()
-    for row in store.find(JobQuery(tag="unwanted", states=("scheduled",))).rows:
-        client.change(store, [row.job.id], Ask(kind="cancel", reason="unwanted"))
-    store.close()
-
-
-def until_done(executor: TaskExecutor) -> None:
-    """Until nothing is left to do, now or soon."""
-    if not executor.wait(PATIENCE):
-        raise TimeoutError("the scenario does not end")
-    for state in ("scheduled", "ready", "running"):
-        for job in executor.jobs(state=state):
-            if not job.wait(PATIENCE if job.status().run_at is not None else 0):
-                raise TimeoutError(f"job {job.id} does not end: {job.status()}")
 
 
 def until_logged(executor: TaskExecutor) -> None:
@@ -194,14 +148,14 @@ def forked(work: Callable[[], None]) -> int:
     return os.waitpid(pid, 0)[1]
 
 
-def explode(url: str, folder: Path, number: int, side: Side) -> str | None:
+def explode(scenario: str, url: str, folder: Path, number: int, side: Side) -> str | None:
     """One point of the sweep: the verb at which it was killed, or None if there is no such call."""
     folder.mkdir(parents=True)
     counted = folder / "verb"
 
     def dying() -> None:
         with faulty(Bomb(number, side, counted)):
-            scenario(url, folder, first=True)
+            play(scenario, url, folder, first=True)
 
     status = forked(dying)
     killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
@@ -209,7 +163,7 @@ def explode(url: str, folder: Path, number: int, side: Side) -> str | None:
         raise SweepFailed(f"the scenario failed by itself before call {number}")
 
     def going_on() -> None:
-        scenario(url, folder, first=False)
+        play(scenario, url, folder, first=False)
         finale(url, folder)
 
     if forked(going_on):
@@ -217,13 +171,13 @@ def explode(url: str, folder: Path, number: int, side: Side) -> str | None:
     return counted.read_text() if killed else None
 
 
-def main(url: str, folder: str, sides: str, step: str) -> None:
+def main(url: str, folder: str, sides: str = ",".join(SIDES), step: str = "1", scenario: str = "jobs") -> None:
     open_store(url.replace("{name}", "unused"))  # so that the backend is imported once, and not in every child
     for at, side in enumerate(sides.split(",")):
         for number in itertools.count(1 + at * (int(step) // 2), int(step)):  # so that they take turns
             name = f"{side}{number}"
             where = Path(folder) / name
-            verb = explode(url.replace("{name}", name), where, number, side)  # type: ignore[arg-type]
+            verb = explode(scenario, url.replace("{name}", name), where, number, side)  # type: ignore[arg-type]
             if verb is None:
                 break
             sys.stdout.write(f"{number} {side} {verb} {where}\n")

@@ -16,6 +16,7 @@ from ostinato.testing.checker import report
 from ostinato.testing.conformance import MakeStore, StoreConformance
 from ostinato.testing.crashes import sweep
 from ostinato.testing.machine import StoreMachine
+from ostinato.testing.scenarios import SCENARIOS
 
 
 def named(url: str) -> str:
@@ -50,8 +51,11 @@ class TestMachine(KitMachine.TestCase):  # type: ignore[misc, valid-type]  # mad
         KitMachine.url = template
 
 
-def test_a_crash_at_any_call_of_the_store_breaks_no_promise(template: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_crash_at_any_call_of_the_store_breaks_no_promise(template: str, tmp_path: Path, scenario: str) -> None:
     if template.startswith("memory:"):
         pytest.skip("a store in memory dies with its process, and its jobs with it")
-    for point in sweep(template.replace("{name}", f"t{uuid.uuid4().hex[:8]}{{name}}"), tmp_path, step=4):
+    for point in sweep(
+        template.replace("{name}", f"t{uuid.uuid4().hex[:8]}{{name}}"), tmp_path, step=4, scenario=scenario
+    ):
         assert not point.violations, f"{point.side} call {point.number} ({point.verb}): {report(point.violations)}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from ostinato.lifecycle import MAX_DEATHS, backoff_delay
-from ostinato.model import SECOND, Attempt, OutcomeKind, State
+from ostinato.model import SECOND, WAITING, Attempt, OutcomeKind, Row, State
 from ostinato.testing.history import Facts, Fault, History, Kept
 from ostinato.testing.invariants import Violation
 from ostinato.testing.story import Story
@@ -39,11 +39,16 @@ def one_end(story: Story, facts: Facts) -> Iterator[Violation]:
     if len(successes) > 1 + len(story.perhaps("rerun")):
         yield Violation("one end", story.id, f"it succeeded {len(successes)} times", tuple(successes))
     last = attempts[-1].outcome if attempts else None
-    if row.state in ENDS and last not in ENDS[row.state]:
+    if row.state in ENDS and last not in ENDS[row.state] and not _ended_unrun(row, last):
         said = f"it is {row.state}, but its last attempt ended as {last or 'none'}"
         yield Violation("one end", story.id, said, (Kept(story.kept), *attempts[-1:]))
     if row.state == "expired" and attempts:
         yield Violation("one end", story.id, "it expired, but was started", (Kept(story.kept), *attempts))
+
+
+def _ended_unrun(row: Row, last: OutcomeKind | None) -> bool:
+    """Nobody runs such a job, or it came after one that did not succeed."""
+    return row.job.kind in WAITING or (last is None and row.state == "failed" and row.job.after is not None)
 
 
 def in_turn(history: History, stories: dict[str, Story]) -> Iterator[Violation]:
@@ -90,6 +95,7 @@ def within_budget(story: Story, facts: Facts) -> Iterator[Violation]:
         said = f"it failed {len(charged)} times, but may only {story.row.job.policy.max_attempts} times"
         yield Violation("budget", story.id, said, tuple(charged))
     deaths = [one for one in story.attempts if one.outcome in ("died", "lost")]
+    rounds += sum(one.outcome == "suspended" for one in story.attempts)  # they count from a flow's last wait on
     if len(deaths) > MAX_DEATHS * rounds:
         yield Violation("budget", story.id, f"it was running at {len(deaths)} deaths", tuple(deaths))
 

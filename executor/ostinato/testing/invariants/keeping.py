@@ -25,12 +25,16 @@ def forgotten(story: Story, facts: Facts) -> Iterator[Violation]:
 
 
 def nothing_from_nowhere(history: History, stories: dict[str, Story]) -> Iterator[Violation]:
-    """Every job was posted by a client whom the store answered, by an attempt, by a schedule, or by one of
-    the calls whose outcome nobody knows: each of those at most once."""
+    """Every job was posted by a client whom the store answered, by an attempt, by a schedule, by a flow whose
+    step it is, or by one of the calls whose outcome nobody knows: each of those at most once. Events are made
+    by whoever speaks of them first."""
     asked = {job for call in history.calls if call.op == "post" for job in call.jobs}
     asked |= {job for effect in history.effects for job in (*effect.posts, *effect.perhaps)}
     planned = {one.schedule.name for one in history.planned}
     asked |= {record.row.job.id for record in history.kept if record.row.job.schedule in planned}
+    kept = {record.row.job.id for record in history.kept}
+    asked |= {record.row.job.id for record in history.kept if record.row.job.flow in kept}
+    asked |= {record.row.job.id for record in history.kept if record.row.job.kind == "signal"}
     unknown = sum(call.count for call in history.calls if call.op == "post" and call.outcome in ("asked", "unknown"))
     strays = [record for record in history.kept if record.row.job.id not in asked]
     if history.calls and len(strays) > unknown:
