@@ -13,8 +13,8 @@ from ostinato.testing.crashes import sweep
 from ostinato.testing.scenarios import SCENARIOS
 
 FULL = bool(os.environ.get("OSTINATO_TEST_FULL"))
-STEP = {name: 1 if FULL else 3 if name == "jobs" else 6 for name in SCENARIOS}
-"""By default every third or sixth call, before and after in turn."""
+STEP = {name: 1 if FULL else 5 if name == "jobs" else 9 for name in SCENARIOS}
+"""By default every fifth or ninth call, before and after in turn."""
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
