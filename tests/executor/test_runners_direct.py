@@ -12,10 +12,12 @@ import pytest
 from harness import WAIT
 
 from ostinato.model import Job, Outcome, Policy, Row
+from ostinato.records import Records
 from ostinato.runners import Run, Runner, make_runner
 from ostinato.task import registry
 from ostinato.testing.threads import together
 from ostinato.wire import Order
+from ostinato_memory.store import MemoryStore
 
 RUNNERS = ["subprocess", "pool", "thread", "asyncio"]
 Ends = "queue.Queue[tuple[Run, Outcome]]"
@@ -43,7 +45,10 @@ def run_of(job: Job, ends: Ends, task=None, kind: type[Run] = Run) -> Run:
     row = Row(job=job, state="running", priority=0, token=1, attempt=1)
     task = registry.get(job.task) if task is None else task
     order = Order(job_id="J", token=1, attempt=1, task=job.task, args=job.args, ref=task and task.ref, kind=job.kind)
-    return kind(row, task, order, lambda *_: None, lambda jobs: [], lambda run, outcome: ends.put((run, outcome)))
+    records = Records(MemoryStore())
+    return kind(
+        row, task, order, lambda *_: None, lambda jobs: [], lambda run, outcome: ends.put((run, outcome)), records
+    )
 
 
 def test_a_run_that_is_stopped_at_once_ends_at_once(name, runner, ends, tmp_path):
