@@ -17,7 +17,18 @@ from ostinato.storage import Count, JobQuery, Page
 from ostinato_sql.database import Database
 from ostinato_sql.lane import read_lanes
 from ostinato_sql.link import Link
-from ostinato_sql.rows import ATTEMPT_COLUMNS, SEQ, STATE, STEPPED, WHOLE, tag_key, to_attempt, to_rows
+from ostinato_sql.rows import (
+    ATTEMPT_COLUMNS,
+    BRIEF,
+    SEQ,
+    STATE,
+    STEPPED,
+    WHOLE,
+    tag_key,
+    to_attempt,
+    to_brief_rows,
+    to_rows,
+)
 from ostinato_sql.statement import Keyed, Statement, at_most
 from ostinato_sql.tables import attempts, has_ended, in_state, jobs, lanes, tags
 
@@ -54,7 +65,8 @@ def _page(link: Link, database: Database, query: JobQuery, found: Iterable[Seque
     """Of what was found in order, one more than the limit if there is more."""
     first = list(islice(found, query.limit + 1))
     rows = first[: query.limit]
-    return Page(to_rows(link, database.lanes, rows), str(rows[-1][SEQ]) if len(first) > len(rows) else None)
+    make = to_brief_rows if query.brief else to_rows
+    return Page(make(link, database.lanes, rows), str(rows[-1][SEQ]) if len(first) > len(rows) else None)
 
 
 _seq = itemgetter(SEQ)
@@ -82,7 +94,7 @@ def _search(link: Link, query: JobQuery) -> Iterable[Sequence[Any]]:
 
 
 def _filtered(query: JobQuery) -> Select[Any]:
-    chosen: Select[Any] = select(*WHOLE)
+    chosen: Select[Any] = select(*(BRIEF if query.brief else WHOLE))
     if query.cursor is not None:
         last = _position(query.cursor)
         chosen = chosen.where(jobs.c.seq > last if query.oldest_first else jobs.c.seq < last)
