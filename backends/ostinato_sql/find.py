@@ -34,6 +34,7 @@ from ostinato_sql.tables import attempts, has_ended, in_state, jobs, lanes, tags
 
 _SEVERAL = 500  # ids in one statement
 _BY_ID = Keyed(lambda keys: select(*WHOLE).where(jobs.c.id.in_(keys)))
+_BRIEF_BY_ID = Keyed(lambda keys: select(*BRIEF).where(jobs.c.id.in_(keys)))
 _EARLIEST = Statement(at_most(1, select(jobs.c.ended_at).where(has_ended).order_by(jobs.c.ended_at)))
 _ATTEMPTS = Keyed(
     lambda keys: (
@@ -51,9 +52,11 @@ def find(database: Database, query: JobQuery) -> Page:
         return Page([])
     if _only_ids(query):
         with database.read() as link:
-            found = link.among(_BY_ID, query.ids or ())
+            found = link.among(_BRIEF_BY_ID if query.brief else _BY_ID, query.ids or ())
+            states = _known_states(query)
+            found = [values for values in found if not states or values[STATE] in states]
             found.sort(key=_seq, reverse=not query.oldest_first)
-            if not any(values[STEPPED] or values[STATE] == "blocked" for values in found):
+            if query.brief or not any(values[STEPPED] or values[STATE] == "blocked" for values in found):
                 return _page(link, database, query, found)  # by one statement, and lanes never change
     with database.read(snapshot=True) as link:
         if _none_ended(link, query):
@@ -73,11 +76,14 @@ _seq = itemgetter(SEQ)
 
 
 def _only_ids(query: JobQuery) -> bool:
-    """Whether a few jobs are asked for by their ids alone, as handles do all the time."""
+    """Whether a few jobs are asked for by their ids, and states at most, as handles do all the time."""
     ids = query.ids
     if ids is None or len(ids) > _SEVERAL:
         return False
-    return query == JobQuery(ids=ids, limit=query.limit, oldest_first=query.oldest_first)
+    plain = JobQuery(
+        ids=ids, states=query.states, limit=query.limit, oldest_first=query.oldest_first, brief=query.brief
+    )
+    return query == plain
 
 
 def _search(link: Link, query: JobQuery) -> Iterable[Sequence[Any]]:

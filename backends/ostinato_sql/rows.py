@@ -216,14 +216,14 @@ def to_rows(link: Link, known: dict[int, Lane], found: Sequence[Sequence[Any]]) 
 
 
 BRIEF = tuple(
-    jobs.c[name] for name in ("seq", "lane", "id", "state", "attempt", "reason", "result", "error", "flow", "step")
+    jobs.c[name] for name in ("seq", "id", "lane", "state", "attempt", "reason", "result", "error", "flow", "step")
 )
-"""What a brief row is made of; ``seq`` and lane in front."""
+"""What a brief row is made of; it begins as `WHOLE` does."""
 
 
 def to_brief_rows(link: Link, known: dict[int, Lane], found: Sequence[Sequence[Any]]) -> list[Row]:
     """Rows that tell no more than what became of the jobs."""
-    of = read_lanes(link, known, [values[1] for values in found])
+    of = read_lanes(link, known, [values[LANE] for values in found])
     return [
         Row(
             job=Job(task=of[lane].task, id=job_id, flow=flow, step=step or ""),
@@ -234,7 +234,7 @@ def to_brief_rows(link: Link, known: dict[int, Lane], found: Sequence[Sequence[A
             result=result,
             error=to_error(error),
         )
-        for _, lane, job_id, state, attempt, reason, result, error, flow, step in found
+        for _, job_id, lane, state, attempt, reason, result, error, flow, step in found
     ]
 
 
