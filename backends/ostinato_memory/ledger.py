@@ -48,6 +48,7 @@ class Ledger:
         self.listeners: set[MemoryListener] = set()
         self.waiters: defaultdict[str, dict[str, None]] = defaultdict(dict)  # by the job that they wait for
         self._ended: deque[Record] = deque()  # whose consequences are still to be drawn
+        self.flows: defaultdict[str, dict[str, None]] = defaultdict(dict)  # all steps, by their flow
         self.steps: defaultdict[str, dict[str, None]] = defaultdict(dict)  # by their flow, those that have not ended
         self.lanes: dict[Key, Lane] = {}
         self._waiting: set[Lane] = set()  # lanes with somebody in line, but for those
@@ -107,8 +108,10 @@ class Ledger:
         record.lane.counts[record.state] += 1
         if record.job.unique is not None and self.holder(record.job.unique.key, now) is None:
             self.holders[record.job.unique.key] = record
-        if record.job.flow is not None and not record.final:
-            self.steps[record.job.flow][record.job.id] = None
+        if record.job.flow is not None:
+            self.flows[record.job.flow][record.job.id] = None
+            if not record.final:
+                self.steps[record.job.flow][record.job.id] = None
         for job_id in record.awaits:
             self.waiters[job_id][record.job.id] = None
         if record.expires_at is not None:
@@ -141,6 +144,8 @@ class Ledger:
 
     def forget(self, record: Record) -> None:
         del self.records[record.job.id]
+        if record.job.flow is not None:
+            self._left(self.flows, record.job.flow, record.job.id)
         if record.job.unique is not None and self.holders.get(record.job.unique.key) is record:
             del self.holders[record.job.unique.key]
         lane = record.lane

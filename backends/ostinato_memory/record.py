@@ -96,8 +96,9 @@ class Record:
         """Whether it waits to be run, for whatever reason."""
         return self.state != "running" and self.state not in FINAL
 
-    def row(self, executor_id: str | None = None) -> Row:
-        """The job as it is now; ``executor_id`` stands in for the owner if given."""
+    def row(self, executor_id: str | None = None, brief: bool = False) -> Row:
+        """The job as it is now; ``executor_id`` stands in for the owner if given. What it waits for may be long."""
+        waits = self.after is not None and self.awaits and not brief
         return Row(
             job=self.job,
             state=self.state,
@@ -119,6 +120,6 @@ class Record:
             reason=self.reason,
             progress=self.progress,
             checkpoint=self.checkpoint,
-            after=replace(self.after, jobs=tuple(self.awaits)) if self.after is not None and self.awaits else None,
+            after=replace(self.after, jobs=tuple(self.awaits)) if self.after is not None and waits else None,
             steps=dict(self.steps),
         )

@@ -299,7 +299,8 @@ class MemoryStore:
             found = list(islice(matching, query.limit + 1))
             more = len(found) > query.limit
             del found[query.limit :]
-            return Page([record.row() for record in found], str(found[-1].sequence) if more and found else None)
+            rows = [record.row(brief=query.brief) for record in found]
+            return Page(rows, str(found[-1].sequence) if more and found else None)
 
     def _candidates(self, query: JobQuery) -> Iterable[Record]:
         """The jobs to look at, in the order asked for; few, where an index knows them."""
@@ -307,7 +308,7 @@ class MemoryStore:
         if query.ids is not None:
             chosen = [ledger.records[job_id] for job_id in dict.fromkeys(query.ids) if job_id in ledger.records]
         elif query.flow is not None:
-            chosen = [record for record in ledger.records.values() if record.job.flow == query.flow]
+            chosen = [ledger.records[job_id] for job_id in ledger.flows.get(query.flow, ())]
         elif query.states == ("running",):
             chosen = list(ledger.running.values())
         else:

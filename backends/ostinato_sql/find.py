@@ -17,12 +17,24 @@ from ostinato.storage import Count, JobQuery, Page
 from ostinato_sql.database import Database
 from ostinato_sql.lane import read_lanes
 from ostinato_sql.link import Link
-from ostinato_sql.rows import ATTEMPT_COLUMNS, SEQ, STATE, STEPPED, WHOLE, tag_key, to_attempt, to_rows
+from ostinato_sql.rows import (
+    ATTEMPT_COLUMNS,
+    BRIEF,
+    SEQ,
+    STATE,
+    STEPPED,
+    WHOLE,
+    tag_key,
+    to_attempt,
+    to_brief_rows,
+    to_rows,
+)
 from ostinato_sql.statement import Keyed, Statement, at_most
 from ostinato_sql.tables import attempts, has_ended, in_state, jobs, lanes, tags
 
 _SEVERAL = 500  # ids in one statement
 _BY_ID = Keyed(lambda keys: select(*WHOLE).where(jobs.c.id.in_(keys)))
+_BRIEF_BY_ID = Keyed(lambda keys: select(*BRIEF).where(jobs.c.id.in_(keys)))
 _EARLIEST = Statement(at_most(1, select(jobs.c.ended_at).where(has_ended).order_by(jobs.c.ended_at)))
 _ATTEMPTS = Keyed(
     lambda keys: (
@@ -40,9 +52,11 @@ def find(database: Database, query: JobQuery) -> Page:
         return Page([])
     if _only_ids(query):
         with database.read() as link:
-            found = link.among(_BY_ID, query.ids or ())
+            found = link.among(_BRIEF_BY_ID if query.brief else _BY_ID, query.ids or ())
+            states = _known_states(query)
+            found = [values for values in found if not states or values[STATE] in states]
             found.sort(key=_seq, reverse=not query.oldest_first)
-            if not any(values[STEPPED] or values[STATE] == "blocked" for values in found):
+            if query.brief or not any(values[STEPPED] or values[STATE] == "blocked" for values in found):
                 return _page(link, database, query, found)  # by one statement, and lanes never change
     with database.read(snapshot=True) as link:
         if _none_ended(link, query):
@@ -54,18 +68,22 @@ def _page(link: Link, database: Database, query: JobQuery, found: Iterable[Seque
     """Of what was found in order, one more than the limit if there is more."""
     first = list(islice(found, query.limit + 1))
     rows = first[: query.limit]
-    return Page(to_rows(link, database.lanes, rows), str(rows[-1][SEQ]) if len(first) > len(rows) else None)
+    make = to_brief_rows if query.brief else to_rows
+    return Page(make(link, database.lanes, rows), str(rows[-1][SEQ]) if len(first) > len(rows) else None)
 
 
 _seq = itemgetter(SEQ)
 
 
 def _only_ids(query: JobQuery) -> bool:
-    """Whether a few jobs are asked for by their ids alone, as handles do all the time."""
+    """Whether a few jobs are asked for by their ids, and states at most, as handles do all the time."""
     ids = query.ids
     if ids is None or len(ids) > _SEVERAL:
         return False
-    return query == JobQuery(ids=ids, limit=query.limit, oldest_first=query.oldest_first)
+    plain = JobQuery(
+        ids=ids, states=query.states, limit=query.limit, oldest_first=query.oldest_first, brief=query.brief
+    )
+    return query == plain
 
 
 def _search(link: Link, query: JobQuery) -> Iterable[Sequence[Any]]:
@@ -82,7 +100,7 @@ def _search(link: Link, query: JobQuery) -> Iterable[Sequence[Any]]:
 
 
 def _filtered(query: JobQuery) -> Select[Any]:
-    chosen: Select[Any] = select(*WHOLE)
+    chosen: Select[Any] = select(*(BRIEF if query.brief else WHOLE))
     if query.cursor is not None:
         last = _position(query.cursor)
         chosen = chosen.where(jobs.c.seq > last if query.oldest_first else jobs.c.seq < last)

@@ -215,6 +215,29 @@ def to_rows(link: Link, known: dict[int, Lane], found: Sequence[Sequence[Any]]) 
     return [to_row(values, of[values[LANE]], awaits.get(values[SEQ]), noted.get(values[SEQ], {})) for values in found]
 
 
+BRIEF = tuple(
+    jobs.c[name] for name in ("seq", "id", "lane", "state", "attempt", "reason", "result", "error", "flow", "step")
+)
+"""What a brief row is made of; it begins as `WHOLE` does."""
+
+
+def to_brief_rows(link: Link, known: dict[int, Lane], found: Sequence[Sequence[Any]]) -> list[Row]:
+    """Rows that tell no more than what became of the jobs."""
+    of = read_lanes(link, known, [values[LANE] for values in found])
+    return [
+        Row(
+            job=Job(task=of[lane].task, id=job_id, flow=flow, step=step or ""),
+            state=state,
+            priority=0,
+            attempt=attempt,
+            reason=reason,
+            result=result,
+            error=to_error(error),
+        )
+        for _, job_id, lane, state, attempt, reason, result, error, flow, step in found
+    ]
+
+
 def changed(values: Sequence[Any], **fields: object) -> list[Any]:
     """The values of `WHOLE` after an update of some of them."""
     after = list(values)

@@ -99,7 +99,7 @@ class Endings:
         ids, whole = list(self._waiting), time.monotonic() >= self._whole_at
         for start in range(0, len(ids), PAGE):
             part = tuple(ids[start : start + PAGE])
-            rows = self._store.find(JobQuery(ids=part, states=() if whole else _ENDED, limit=PAGE)).rows
+            rows = self._store.find(JobQuery(ids=part, states=() if whole else _ENDED, limit=PAGE, brief=True)).rows
             ended = {row.job.id for row in rows if row.state in FINAL}
             self.ended((set(part) - {row.job.id for row in rows}) | ended if whole else ended)
         if whole:

@@ -31,9 +31,12 @@ def derived_id(of: str, key: str) -> str:
     """The id that belongs to a key, always the same: of the time of the id that it is derived ``of``, which
     may be "" (then of no time at all)."""
     noise = hashlib.sha256(f"{of}\0{key}".encode()).digest()[:10]
-    return (of[:10] or "0" * 10) + _text(int.from_bytes(noise, "big"))[10:]
+    return (of[:10] or "0" * 10) + _text(int.from_bytes(noise, "big"), _NOISE)
 
 
-def _text(number: int) -> str:
+_WHOLE, _NOISE = range(120, -1, -10), range(70, -1, -10)
+
+
+def _text(number: int, shifts: range = _WHOLE) -> str:
     pairs = _PAIRS
-    return "".join([pairs[(number >> shift) & 1023] for shift in range(120, -1, -10)])
+    return "".join([pairs[(number >> shift) & 1023] for shift in shifts])

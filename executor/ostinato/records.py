@@ -26,9 +26,9 @@ class Records:
     def read(self, row: Row, ids: Sequence[str] | None, cursor: str | None) -> tuple[list[Step], str | None]:
         """A page of the steps of the job, or of the jobs named, and the cursor for the rest."""
         if ids is None:
-            query = JobQuery(flow=row.job.id, oldest_first=True, limit=PAGE, cursor=cursor)
+            query = JobQuery(flow=row.job.id, oldest_first=True, limit=PAGE, cursor=cursor, brief=True)
         else:
-            query = JobQuery(ids=tuple(ids), limit=len(ids))
+            query = JobQuery(ids=tuple(ids), limit=len(ids), brief=True)
         page = self._store.find(query)
         return [_step(one, row.job.id) for one in page.rows], page.next
 

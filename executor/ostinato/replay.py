@@ -352,11 +352,13 @@ class Branch:
 
     def _child(self, key: str, job: Job, schema: Any = None) -> Child:
         self.met(key)
+        step = self.replay.known.get(key)
+        if step is not None:
+            return Child(step.id, step, schema)
         flow = self.replay.job.id
         job_id = derived_id(flow, key)
-        if key not in self.replay.known:
-            self.replay.posts[job_id] = self._checked(replace(job, id=job_id, flow=flow, parent=flow, step=key))
-        return Child(job_id, self.replay.known.get(key), schema)
+        self.replay.posts[job_id] = self._checked(replace(job, id=job_id, flow=flow, parent=flow, step=key))
+        return Child(job_id, None, schema)
 
     def _checked(self, job: Job) -> Job:
         try:

@@ -150,7 +150,9 @@ class Changed(Struct, frozen=True):
 class JobQuery(Struct, frozen=True, kw_only=True):
     """Jobs by any of these, all given ones together, newest first.
 
-    ``cursor`` is `Page.next` of the page before. ``ended_before`` in microseconds.
+    ``cursor`` is `Page.next` of the page before. ``ended_before`` in microseconds. Of a ``brief`` answer only what
+    became of the jobs is looked at (`Row.state`, ``attempt``, ``result``, ``error``, ``reason``) and which they are
+    (`Job.id`, ``task``, ``flow``, ``step``): the rest may be left out.
     """
 
     ids: tuple[str, ...] | None = None
@@ -164,6 +166,7 @@ class JobQuery(Struct, frozen=True, kw_only=True):
     oldest_first: bool = False
     limit: int = 100
     cursor: str | None = None
+    brief: bool = False
 
 
 class Page(Struct, frozen=True):

@@ -4,6 +4,7 @@ import signal
 import sys
 
 import chaos_tasks  # noqa: F401 - its tasks are what this executor knows
+import flow_tasks  # noqa: F401
 import word_tasks  # noqa: F401
 
 from ostinato import TaskExecutor

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import flows
 import pytest
 from harness import WAIT, lines
 from s3_servers import wait_until
+from stores import EMPTY, empties
 
 from ostinato import ConfigError, Job, JobCancelled, JobFailed, PayloadError, StoreUnavailable, TaskError, task
 from ostinato.flow import AnswerError
@@ -15,6 +17,24 @@ from ostinato.storage import JobQuery
 from ostinato.testing.faulty_store import faulty
 
 RUNNERS = ["thread", "subprocess"]
+FULL = bool(os.environ.get("OSTINATO_TEST_FULL"))
+
+
+def everywhere(test: Any) -> Any:
+    """Run it on servers too; with ``OSTINATO_TEST_FULL=1`` all are run on all stores."""
+    test.stores = list(EMPTY) if FULL else ["memory", "sqlite", "postgres18", "valkey"]
+    return test
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "url" in metafunc.fixturenames:
+        without_server = list(EMPTY) if FULL else ["memory", "sqlite"]
+        metafunc.parametrize("url", getattr(metafunc.function, "stores", without_server), indirect=True)
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest) -> str:
+    return empties(request, request.param)()
 
 
 @pytest.fixture
@@ -60,6 +80,7 @@ def test_a_flow_holds_no_slot_while_it_waits(make_executor, url):
         until_blocked(waiting[0])
 
 
+@everywhere
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_what_fails_is_raised_where_it_is_awaited(executor, runner):
     assert executor.post(flows.caught.job("oh"), runner=runner).result(WAIT) == "ValueError: oh"
@@ -89,6 +110,7 @@ def test_a_step_that_cannot_be_posted_parks_the_flow(make_executor, url):
         assert "over the limit" in handle.status().reason
 
 
+@everywhere
 def test_flows_in_flows(executor):
     assert executor.post(flows.nested.job([1, 2]), runner="thread").result(WAIT) == 12
 
@@ -101,6 +123,7 @@ def test_coroutines_side_by_side_do_not_take_each_others_steps(executor):
     )
 
 
+@everywhere
 def test_whichever_comes_first_and_the_rest_is_cancelled(executor, fifo):
     handle = executor.post(flows.quickest.job(str(fifo())), runner="thread")
     assert handle.result(WAIT) == [1, 8]
@@ -108,11 +131,13 @@ def test_whichever_comes_first_and_the_rest_is_cancelled(executor, fifo):
     wait_until(lambda: slow.status().state == "cancelled")
 
 
+@everywhere
 def test_results_as_they_come(executor):
     handle = executor.post(flows.streamed.job([1, 2, 3, 4]), runner="thread")
     assert sorted(handle.result(WAIT)) == [2, 4, 6, 8]
 
 
+@everywhere
 def test_cancelling_a_flow_cancels_its_steps(executor):
     handle = executor.post(flows.judged.job(), runner="thread")
     until_blocked(handle)
@@ -135,6 +160,7 @@ def test_a_step_is_called_once_in_a_plain_job_too(executor, ledger, runner):
     assert len(handle.status().attempts) == 3
 
 
+@everywhere
 def test_steps_of_a_flow_are_called_once(executor, ledger):
     handle = executor.post(flows.flow_with_steps.job(str(ledger)), runner="thread")
     assert handle.result(WAIT) == ["before", "middle", "after"]
@@ -178,6 +204,7 @@ def test_sleep(executor, runner):
     assert (second.started_at - first.ended_at).total_seconds() >= 0.2
 
 
+@everywhere
 def test_an_event_that_comes_later(executor):
     handle = executor.post(flows.paid.job(7, None), runner="thread")
     until_blocked(handle)
@@ -192,6 +219,7 @@ def test_an_event_that_came_first(executor):
     assert executor.post(flows.paid.job(7, None), runner="thread").result(WAIT) == {"sum": 3}
 
 
+@everywhere
 def test_an_event_that_does_not_come_in_time(executor):
     handle = executor.post(flows.paid.job(7, 0.2), runner="thread")
     assert handle.result(WAIT) == "too late"
@@ -209,6 +237,7 @@ def test_many_wait_for_one_event(executor):
 # people
 
 
+@everywhere
 def test_an_answer_from_a_person(executor):
     handle = executor.post(flows.judged.job(), runner="thread")
     until_blocked(handle)
@@ -249,6 +278,7 @@ def test_an_approval_by_itself(executor):
 # jobs that come after others
 
 
+@everywhere
 def test_after_others(executor):
     first = executor.post(flows.double.job(1), runner="thread", delay=0.1)
     second = executor.post(flows.double.job(2), runner="thread", after=[first])

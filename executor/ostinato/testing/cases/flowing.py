@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from ostinato.model import SECOND, After, Error, Job, State
+from ostinato.model import SECOND, After, Error, Job, Row, State
 from ostinato.storage import Ask, JobQuery, Note, Record, Rescue, Store
 from ostinato.testing.clock import FakeClock
 from ostinato.testing.samples import (
@@ -128,6 +129,17 @@ class FlowingCases(Setting):
         assert names(store.find(JobQuery(flow="f", oldest_first=True)).rows) == ["a", "c"]
         assert names(store.find(JobQuery(flow="f", states=("ready",), limit=1)).rows) == ["c"]
         assert names(store.find(JobQuery(flow="nobody")).rows) == []
+
+    def test_a_brief_answer_tells_what_became_of_the_steps(self, store: Store) -> None:
+        store.post([job("f"), step("a"), step("b"), step("c")])
+        rows = claim(store, count=3)
+        finish(store, rows[1], result="1", error=Error("Odd", "all the same"), reason="why")
+        finish(store, rows[2], "failed")
+        query = JobQuery(flow="f", oldest_first=True)
+        for one in (query, replace(query, states=("succeeded", "failed", "ready"), limit=2), JobQuery(ids=("f", "a"))):
+            whole, brief = store.find(one), store.find(replace(one, brief=True))
+            assert [became(row) for row in brief.rows] == [became(row) for row in whole.rows]
+            assert brief.next == whole.next
 
     def test_steps_are_kept_as_long_as_their_flow_lives(self, store: Store) -> None:
         store.post([job("f")])
@@ -318,3 +330,9 @@ class FlowingCases(Setting):
 
 def _step(row: Any, name: str, value: str) -> Note:
     return Note(row.job.id, row.token, row.attempt, "step", value, name)
+
+
+def became(row: Row) -> tuple[object, ...]:
+    """All that a brief answer tells."""
+    who = (row.job.id, row.job.task, row.job.flow, row.job.step)
+    return (*who, row.state, row.attempt, row.result, row.error, row.reason)
