@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import programs
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from programs import KEYS, LATER, Program, Raised, agrees, expected, numbers_in
@@ -33,6 +33,7 @@ BREAKS: tuple[Kind, ...] = ("before", "after", "late", "away", "unanswered")
 cuts = st.lists(st.tuples(st.integers(0, 12), st.sampled_from(BREAKS)), max_size=12)
 
 
+@example(program=["in turn", [["local"], ["local"]]], cuts=[(0, "late")], seed=0)
 @given(program=programs.programs, cuts=cuts, seed=st.integers(0, 999))
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_flow_that_is_cut_comes_to_what_it_comes_to(program: Program, cuts: list[Cut], seed: int) -> None:
