@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from ostinato import clock
 from ostinato.codec import text_of
 from ostinato.current import CurrentJob
-from ostinato.errors import ConfigError, FlowChanged, FlowError, PostError, StoreUnavailable
+from ostinato.errors import ConfigError, FlowChanged, FlowError, Interrupted, PostError, StoreUnavailable
 from ostinato.flow import Approval, Begin, First, Gather, Run, Signal, Sleep, Wait
 from ostinato.ids import derived_id
 from ostinato.model import SECOND, SURVIVED, TIMER, After, Job, Outcome, Step
@@ -268,9 +268,12 @@ class Branch:
         return key
 
     def _go_on(self) -> None:
-        """Code that has caught what ended the flow's attempt gets no further by it."""
+        """Code that has caught what ended the flow's attempt gets no further by it. Nor does code that was told
+        to stop: a step of a ``finally`` clause would be recorded before what comes before it."""
         if self.replay.fault is not None:
             raise self.replay.fault
+        if self.replay.job.cancelled:
+            raise Interrupted("told to stop")
 
     def unrecorded(self, error: StoreUnavailable) -> BaseException:
         """What to raise when a step could not be recorded."""

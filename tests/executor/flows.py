@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 import msgspec
+from chores import block, tell
 
 from ostinato import JobFailed, current_job, flow, task
 
@@ -115,6 +116,22 @@ async def tidy(ledger: str) -> Any:
     finally:
         flow.step("swept", note.function, ledger, "swept")
         await note.job(ledger, "dusted")
+
+
+@task(flow=True)
+async def interruptible(fifo: str, ledger: str) -> Any:
+    try:
+        return flow.step("first", hang_at_first, fifo, ledger)
+    finally:
+        flow.step("swept", note.function, ledger, "swept")
+
+
+def hang_at_first(fifo: str, ledger: str) -> int:
+    note.function(ledger, "first")
+    if current_job().attempt == 1:
+        tell(fifo, "begun")
+        block()
+    return current_job().attempt
 
 
 @task

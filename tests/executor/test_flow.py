@@ -383,6 +383,20 @@ def test_a_flow_survives_a_stop_of_all_executors(make_executor, tmp_path):
         assert two.job(handle.id).result(WAIT) == ["good", 0, "Verdict"]
 
 
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_flow_that_is_interrupted_does_not_record_what_it_has_not_come_to(make_executor, url, fifo, ledger, runner):
+    told = fifo()
+    executor = make_executor(url).start()
+    handle = executor.post(flows.interruptible.job(str(told), str(ledger)), runner=runner)
+    told.line()
+    executor.stop(0)
+    assert lines(ledger) == ["first"]
+    executor.start()
+    assert handle.result(WAIT) == 2
+    assert lines(ledger) == ["first", "first", "swept"]
+    assert outcomes(handle) == ["interrupted", "success"]
+
+
 def test_a_flow_function_that_cannot_wait_is_refused():
     with pytest.raises(TaskError, match="can wait for nothing"):
         task(flow=True)(plain)

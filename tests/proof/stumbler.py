@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
-from typing import Literal, TypeVar
+from typing import Literal, NoReturn, TypeVar
 
 from ostinato import answers, attempt, current
 from ostinato.errors import StoreUnavailable
@@ -68,7 +68,7 @@ class Stumbler:
             args=row.job.args,
             steps=row.steps,
         )
-        job = current.CurrentJob(order, line)
+        job = line.job = current.CurrentJob(order, line)
         current.enter(job)
         try:
             line.end(attempt.run(registry[row.job.task], order, job))
@@ -112,6 +112,8 @@ class Stumbler:
 class Line:
     """`ostinato.current.Line`, straight to the store; every call may be the last."""
 
+    job: current.CurrentJob
+
     def __init__(self, stumbler: Stumbler, row: Row) -> None:
         self._stumbler = stumbler
         self._row = row
@@ -142,16 +144,19 @@ class Line:
     def _call(self, call: Callable[[], T]) -> T:
         kind = None if self._dead else self._stumbler.cut(self._row)
         if self._dead or kind == "before":
-            self._dead = True
-            raise Dead
+            self._die()
         if kind == "away":
             raise StoreUnavailable("away")
         if kind == "late":
             self._stumbler.take_over(self._row)
         answer = call()
         if kind == "after":
-            self._dead = True
-            raise Dead
+            self._die()
         if kind == "unanswered":
             raise StoreUnavailable("away")
         return answer
+
+    def _die(self) -> NoReturn:
+        """Its code is told, since it cannot be made to stand still; then it gets no further."""
+        self._dead = self.job.cancelled = True
+        raise Dead
