@@ -186,9 +186,10 @@ class Ledger:
         elif state in FINAL:
             record.ended_at = now
             self.tell("ended")
-            self._ended.append(record)
-            if len(self._ended) == 1:  # else it is a consequence of one that is dealt with just now
-                self._draw_consequences(now)
+            if self._matters(record):
+                self._ended.append(record)
+                if len(self._ended) == 1:  # else it is a consequence of one that is dealt with just now
+                    self._draw_consequences(now)
         else:
             record.ended_at = None
             self._line_up(record)
@@ -234,6 +235,11 @@ class Ledger:
             self.tell("orders")
         else:
             self.enter(record, "cancelled", now)
+
+    def _matters(self, record: Record) -> bool:
+        """Whether anything follows from its end. Of most jobs nothing does."""
+        job = record.job
+        return record.after is not None or job.flow is not None or job.id in self.waiters or job.id in self.steps
 
     def _draw_consequences(self, now: int) -> None:
         """Those that waited for a job that has ended hear of it, and its own steps end with it."""

@@ -133,9 +133,9 @@ class Replay:
         self.check_branches()
         self._survive()
         waits = [branch.pending for branch in self._branches if branch.settled is None and branch.pending is not None]
-        waits = [one for one in waits if one.open()]
-        ids = list(dict.fromkeys(job_id for one in waits for job_id in one.open()))
-        first = len(waits) > 1 or not all(one.all for one in waits)
+        opened = [(ids, one.all) for one in waits if (ids := one.open())]
+        ids = list(dict.fromkeys(job_id for some, _ in opened for job_id in some))
+        first = len(opened) > 1 or not all(every for _, every in opened)
         return Outcome(
             kind="suspended",
             reason=f"waits for {self.names_of(ids)}",
@@ -170,10 +170,10 @@ class Replay:
         )
 
     def names_of(self, ids: Sequence[str]) -> str:
-        names = {step.id: key for key, step in self.known.items()}
-        names |= {job_id: post.step or post.task for job_id, post in self.posts.items()}
-        shown = ", ".join(names.get(job_id, job_id) for job_id in ids[:3])
-        return shown + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
+        some = ids[:3]
+        names = {step.id: key for key, step in self.known.items() if step.id in some}
+        names |= {one: post.step or post.task for one in some if (post := self.posts.get(one)) is not None}
+        return ", ".join(names.get(one, one) for one in some) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
 
     def close(self) -> None:
         """End the code where it stands. What its ``finally`` clauses do is no part of the flow: where they come to

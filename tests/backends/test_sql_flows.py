@@ -1,62 +1,27 @@
 """Jobs that depend on others, where several transactions meet."""
 
+# ruff: noqa: F811 - fixtures are asked for by their names
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
-import mariadb_servers
-import postgres_servers
 import pytest
-from sqlalchemy import Connection, create_engine, text
+from s3_servers import wait_until
+from sql_engines import engine, store, url, where  # noqa: F401
+from sqlalchemy import Connection, text
 from sqlalchemy.engine import Engine
 
 from ostinato.model import After, Unique
 from ostinato.storage import Ask
 from ostinato.testing.samples import claim, claim_one, end, exists, finish, job, look, names
-from ostinato_sql.plugin import ostinato_store
 from ostinato_sql.store import SqlStore
 
-DRIVERS = {"sqlite": "sqlite", "postgres18": "postgresql+psycopg", "mariadb": "mysql+pymysql"}
-EMPTIED: dict[str, Callable[[str], str]] = {
-    "postgres18": postgres_servers.emptied,
-    "mariadb": mariadb_servers.emptied,
-}
 WAITING = {
     "postgres18": "SELECT count(*) FROM pg_locks WHERE NOT granted",
     "mariadb": "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
 }
 servers = pytest.mark.parametrize("where", ["postgres18", "mariadb"])
-
-
-@pytest.fixture(params=DRIVERS)
-def where(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def url(where: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    if where == "sqlite":
-        return f"sqlite:///{tmp_path}/jobs.db"
-    return EMPTIED[where](request.getfixturevalue(where))
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[SqlStore]:
-    one = ostinato_store(url)
-    assert isinstance(one, SqlStore)
-    one.open()
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def engine(where: str, url: str) -> Iterator[Engine]:
-    one = create_engine(DRIVERS[where] + url[url.index(":") :])
-    yield one
-    one.dispose()
 
 
 @pytest.fixture
@@ -73,11 +38,8 @@ def lock(connection: Connection, job_id: str, how: str = "") -> None:
 def until_it_waits(engine: Engine, where: str, working: Future[object]) -> None:
     with engine.connect() as watcher:
         watcher = watcher.execution_options(isolation_level="AUTOCOMMIT")
-        give_up = time.monotonic() + 10
-        while not watcher.execute(text(WAITING[where])).scalar():
-            assert not working.done()
-            assert time.monotonic() < give_up
-            time.sleep(0.02)
+        wait_until(lambda: working.done() or watcher.execute(text(WAITING[where])).scalar(), timeout=10)
+    assert not working.done()
 
 
 @servers

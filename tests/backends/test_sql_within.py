@@ -1,15 +1,14 @@
 """Posting inside a transaction of the application's own."""
 
+# ruff: noqa: F811 - fixtures are asked for by their names
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import mariadb_servers
-import postgres_servers
 import pytest
+from sql_engines import driven, engine, store, url, where  # noqa: F401
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
@@ -19,46 +18,11 @@ from ostinato import ConfigError, TaskExecutor
 from ostinato.errors import AlreadyPosted, StoreUnavailable
 from ostinato.ids import new_ids
 from ostinato.model import Job, Unique
-from ostinato.storage import Ask, JobQuery, PostsWithin
+from ostinato.storage import Ask, JobQuery
 from ostinato.testing.samples import claim, exists, job, jobs, look, names
-from ostinato_sql.plugin import ostinato_store
 from ostinato_sql.store import SqlStore
 
-DRIVERS = {
-    "sqlite": ("sqlite", "sqlite+aiosqlite"),
-    "postgres18": ("postgresql+psycopg",) * 2,
-    "mariadb": ("mysql+pymysql", ""),
-}
-EMPTIED = {"postgres18": postgres_servers.emptied, "mariadb": mariadb_servers.emptied}
-
-
-@pytest.fixture(params=DRIVERS)
-def where(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def url(where: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    if where == "sqlite":
-        return f"sqlite:///{tmp_path}/jobs.db"
-    return EMPTIED[where](request.getfixturevalue(where))
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[SqlStore]:
-    one = ostinato_store(url)
-    assert isinstance(one, SqlStore)
-    assert isinstance(one, PostsWithin)
-    one.open()
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def engine(where: str, url: str) -> Iterator[Engine]:
-    one = create_engine(DRIVERS[where][0] + url[url.index(":") :])
-    yield one
-    one.dispose()
+ASYNC = {"sqlite": "sqlite+aiosqlite", "postgres18": "postgresql+psycopg", "mariadb": ""}
 
 
 @pytest.mark.parametrize("kind", [Session, Connection])
@@ -209,7 +173,7 @@ def test_by_an_executor(url: str, engine: Engine) -> None:
 def test_asynchronously(where: str, url: str) -> None:
     async def post_both() -> None:
         executor = TaskExecutor(url)
-        engine = create_async_engine(DRIVERS[where][1] + url[url.index(":") :])
+        engine = create_async_engine(driven(where, url, ASYNC[where]))
         async with AsyncSession(engine) as session:
             await executor.apost(Job.command(["true"]), session=session)
             await session.rollback()

@@ -22,13 +22,18 @@ def step_states(executor, handle):
     return {row.job.step: row.state for row in rows}
 
 
-def test_the_step_that_failed_is_run_again_and_no_other(executor, tmp_path, ledger):
-    missing = tmp_path / "missing"
-    handle = executor.post(flows.mendable.job(str(missing), str(ledger)), runner="thread")
+def fail_and_mend(handle, missing):
+    """It fails since a file is missing; the file is brought, and it is run again."""
     with pytest.raises(JobFailed, match="FileNotFoundError"):
         handle.result(WAIT)
     missing.write_text("here")
     assert handle.rerun()
+
+
+def test_the_step_that_failed_is_run_again_and_no_other(executor, tmp_path, ledger):
+    missing = tmp_path / "missing"
+    handle = executor.post(flows.mendable.job(str(missing), str(ledger)), runner="thread")
+    fail_and_mend(handle, missing)
     assert handle.result(WAIT) == ["before", "here"]
     assert lines(ledger) == ["before", "tried", "tried"]
 
@@ -36,10 +41,7 @@ def test_the_step_that_failed_is_run_again_and_no_other(executor, tmp_path, ledg
 def test_in_flows_of_flows_and_what_was_cancelled_with_them_too(executor, tmp_path, ledger):
     missing = tmp_path / "missing"
     handle = executor.post(flows.flow_of_mendable.job(str(missing), str(ledger)), runner="thread")
-    with pytest.raises(JobFailed, match="FileNotFoundError"):
-        handle.result(WAIT)
-    missing.write_text("here")
-    assert handle.rerun()
+    fail_and_mend(handle, missing)
     assert handle.result(WAIT) == [["before", "here"], None]
     assert lines(ledger) == ["before", "tried", "tried"]
 
@@ -49,10 +51,7 @@ def test_in_a_coroutine_whose_error_was_not_told_before_all_had_ended(executor, 
     handle = executor.post(flows.mendable_beside_others.job(str(missing), str(ledger)), runner="thread")
     wait_until(lambda: (handle.status().attempt, handle.status().state) == (2, "blocked"))
     executor.signal("go", payload="on")
-    with pytest.raises(JobFailed, match="FileNotFoundError"):
-        handle.result(WAIT)
-    missing.write_text("here")
-    assert handle.rerun()
+    fail_and_mend(handle, missing)
     assert handle.result(WAIT) == ["here", "on"]
 
 
@@ -68,10 +67,7 @@ def test_a_flow_that_was_cancelled_sleeps_on(executor):
 def test_what_it_went_on_without_stays_as_it_is(executor, tmp_path, ledger):
     missing = tmp_path / "missing"
     handle = executor.post(flows.with_fallback.job(str(missing), str(ledger)), runner="thread")
-    with pytest.raises(JobFailed, match="FileNotFoundError"):
-        handle.result(WAIT)
-    missing.write_text("here")
-    assert handle.rerun()
+    fail_and_mend(handle, missing)
     assert handle.result(WAIT) == "here"
     assert lines(ledger) == ["tried", "another way", "tried", "tried"]
     assert step_states(executor, handle) == {
