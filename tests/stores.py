@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import mariadb_servers
+import msgspec
 import postgres_servers
 import pytest
 from msgspec import Struct
@@ -84,15 +86,21 @@ SERVERS = [name for name in STORES if name != "sqlite"]
 
 
 @pytest.fixture(scope="session")
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """The store that is named by the test's parameters."""
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """The store that is named by the test's parameters, for all tests that come one after another."""
     with STORES[request.param](tmp_path_factory.mktemp(request.param)) as made:
         yield made
 
 
+@pytest.fixture
+def place(site: Place) -> Place:
+    """The same, but with nothing there that another test has left, or this one at its first try."""
+    return msgspec.structs.replace(site, url=site.named(f"t{uuid4().hex[:8]}{{name}}"))
+
+
 def on_every_store(*names: str) -> pytest.MarkDecorator:
     """Run a test on all stores, or on these."""
-    return pytest.mark.parametrize("place", names or list(STORES), indirect=True)
+    return pytest.mark.parametrize("site", names or list(STORES), indirect=True)
 
 
 NewUrl = Callable[[], str]

@@ -1,1 +1,1 @@
-from stores import place  # noqa: F401
+from stores import place, site  # noqa: F401
