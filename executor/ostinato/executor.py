@@ -170,7 +170,9 @@ class TaskExecutor(Limiting):
         False, and nothing changes, if it was told before. Raises ConfigError, PayloadError, StoreError.
         """
         self._open()
-        return answers.signal(self._store, name, str(key), payload)
+        given = answers.signal(self._store, name, str(key), payload)
+        self._changed()
+        return given
 
     def replay_check(self, *job_ids: str) -> list[Fit]:
         """Whether the code in this process fits the records of these flows, or of all that wait: before it is
@@ -426,10 +428,12 @@ class TaskExecutor(Limiting):
 
     def _cancelled(self, job_id: str) -> None:
         """A job was cancelled from here that did not run."""
+        self._changed()
         self._endings.ended([job_id])
         cancels.tell(self._events, self._store, job_id, self.id or "")
 
     def _changed(self) -> None:
+        """Something may be claimable that was not before."""
         engine = self._engine
         if engine is not None:
             engine.dispatcher.posted()

@@ -119,11 +119,13 @@ class JobHandle:
         """Answer an approval: ``value`` must be of the type that it asks for. ``by`` is recorded with it (the
         user of this process, if left out). Raises AnswerError if this is no answer to it, or if it is answered."""
         answers.approve(self._access.store, self.id, value, by)
+        self._access.changed()
 
     def reject(self, reason: str = "", *, by: str | None = None) -> None:
         """Say no: the approval fails, and `Rejected` is raised in a flow that waits for it. Raises AnswerError if
         there is nothing to answer."""
         answers.reject(self._access.store, self.id, reason, by)
+        self._access.changed()
 
     def cancel(self, reason: str = "cancelled") -> bool:
         """Cancel it: at once if it does not run yet, else by telling it to stop (`Interrupted` is

@@ -419,3 +419,24 @@ def test_an_executor_is_not_idle_while_an_end_may_release_others(executor):
         chain.append(executor.post(flows.double.job(number), runner="thread", after=[chain[-1]]))
     assert executor.wait(WAIT)
     assert [one.status().state for one in chain] == ["succeeded"] * 15
+
+
+def let_go(executor: Any, how: str) -> Any:
+    """Something that waits has what it waits for now."""
+    if how == "signal":
+        waiting = executor.post(flows.paid.job(1, None), runner="thread")
+        assert executor.wait(WAIT)
+        executor.signal("paid", 1, {"euros": 1})
+        return waiting
+    gate = executor.post(Job.approval("?")) if how != "cancel" else executor.post(flows.double.job(1), delay="1h")
+    waiting = executor.post(flows.double.job(1), runner="thread", after=[gate], after_failure="run")
+    assert executor.wait(WAIT)
+    {"approve": lambda: gate.approve(True), "reject": gate.reject, "cancel": gate.cancel}[how]()
+    return waiting
+
+
+@pytest.mark.parametrize("how", ["signal", "approve", "reject", "cancel"])
+def test_an_executor_is_not_idle_once_it_has_let_go_a_job(executor, how):
+    waiting = let_go(executor, how)
+    assert executor.wait(WAIT)
+    assert waiting.status().state == "succeeded"
