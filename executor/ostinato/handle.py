@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -71,19 +72,7 @@ class JobHandle:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the job has ended; False if it has not within ``timeout`` seconds."""
-        latch = threading.Lock()  # not an Event: a Ctrl-C in the middle of one can block who sets it
-        latch.acquire()
-        opened = latch.release
-        self._access.endings.watch(self.id, opened)
-        try:
-            if self._is_over():
-                return True
-            heard = latch.acquire(timeout=-1 if timeout is None else min(max(timeout, 0), threading.TIMEOUT_MAX))
-            if heard and self._access.endings.closed:
-                raise NotRunning(f"The executor was closed while job {self.id} was waited for. The job goes on.")
-            return heard
-        finally:
-            self._access.endings.forget(self.id, opened)
+        return self._end(timeout) is not None
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the job and return what its task returned.
@@ -91,11 +80,12 @@ class JobHandle:
         Raises JobFailed, JobCancelled or JobExpired if it ended otherwise, TimeoutError if it has
         not ended within ``timeout`` seconds, JobNotFound if there is no such job (any more).
         """
-        if not self.wait(timeout):
+        end = self._end(timeout)
+        if end is None:
             raise TimeoutError(
                 f"Job {self.id} has not ended within {timeout:g} s; it is {self._row().state}. It goes on regardless."
             )
-        return self._outcome()
+        return self._outcome(end)
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._awaited().__await__()
@@ -109,11 +99,13 @@ class JobHandle:
 
         self._access.endings.watch(self.id, call)
         try:
-            if not await asyncio.to_thread(self._is_over):
+            while (end := await asyncio.to_thread(self._over)) is None:
                 await ended.wait()
+                ended.clear()
+                self._access.endings.watch(self.id, call)
+            return self._outcome(end)
         finally:
             self._access.endings.forget(self.id, call)
-        return await asyncio.to_thread(self._outcome)
 
     def approve(self, value: Any = True, *, by: str | None = None) -> None:
         """Answer an approval: ``value`` must be of the type that it asks for. ``by`` is recorded with it (the
@@ -188,21 +180,42 @@ class JobHandle:
             raise self._unknown()
         return rows[0]
 
-    def _is_over(self) -> bool:
-        """Whether it has ended, or is gone, as far as the store says so now."""
+    def _end(self, timeout: float | None) -> Sequence[Row] | None:
+        """What `_over` says once it has ended, which is waited for. An end that is told may be that of
+        before it was run again, so that each is looked up."""
+        latch = threading.Lock()  # not an Event: a Ctrl-C in the middle of one can block who sets it
+        latch.acquire()
+        until = math.inf if timeout is None else time.monotonic() + timeout
+        self._access.endings.watch(self.id, latch.release)
+        try:
+            while (end := self._over()) is None:
+                left = min(max(until - time.monotonic(), 0), threading.TIMEOUT_MAX)
+                if not latch.acquire(timeout=left):
+                    return None
+                if self._access.endings.closed:
+                    raise NotRunning(f"The executor was closed while job {self.id} was waited for. The job goes on.")
+                self._access.endings.watch(self.id, latch.release)
+            return end
+        finally:
+            self._access.endings.forget(self.id, latch.release)
+
+    def _over(self) -> Sequence[Row] | None:
+        """Its row if it has ended, nothing if it is gone; None if neither is so as far as the store says now."""
         try:
             rows = self._access.store.find(JobQuery(ids=(self.id,))).rows
         except StoreUnavailable:
-            return False  # those who follow it will hear of its end when the store is back
-        return not rows or rows[0].state in FINAL
+            return None  # those who follow it will hear of its end when the store is back
+        return rows if not rows or rows[0].state in FINAL else None
 
     def _unknown(self) -> JobNotFound:
         return JobNotFound(
             f"There is no job {self.id} in this store. It was never posted here, or its retention time is over."
         )
 
-    def _outcome(self) -> Any:
-        row = self._row()
+    def _outcome(self, end: Sequence[Row]) -> Any:
+        if not end:
+            raise self._unknown()
+        row = end[0]
         if row.state == "succeeded":
             return self._value(row)
         raise ended_error(row.job.id, row.job.task, row.state, row.attempt, row.reason, row.error)

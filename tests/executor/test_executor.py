@@ -6,11 +6,13 @@ import asyncio
 import queue
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
 import chores
 import pytest
 from harness import WAIT, held, lines, open_gate
+from s3_servers import wait_until
 
 from ostinato import (
     ArgumentError,
@@ -186,6 +188,22 @@ def test_handles_can_be_awaited(executor):
 
     with pytest.raises(JobFailed, match="boom"):
         asyncio.run(failing())
+
+
+def test_news_of_an_end_from_before_it_was_run_again_ends_no_wait(executor, fifo):
+    handle, gate = held(executor, fifo)
+
+    async def awaited() -> None:
+        assert await handle is None
+
+    with ThreadPoolExecutor() as threads:
+        waits = [threads.submit(handle.result, WAIT), threads.submit(lambda: asyncio.run(awaited()))]
+        wait_until(lambda: len(executor._endings._waiting.get(handle.id, ())) == len(waits))
+        executor._endings.ended([handle.id])
+        wait_until(lambda: len(executor._endings._waiting.get(handle.id, ())) == len(waits))
+        open_gate(gate)
+        for wait in waits:
+            assert wait.result(WAIT) is None
 
 
 def test_an_await_that_is_cancelled_leaves_the_job_alone(executor, fifo):
