@@ -6,8 +6,8 @@ from typing import Any
 
 from ostinato import pino, replay
 from ostinato.codec import clean, describe, encode_result
-from ostinato.current import CurrentJob
-from ostinato.errors import FlowError, Interrupted
+from ostinato.current import STEP_FRAMES, CurrentJob
+from ostinato.errors import FlowError, Interrupted, StepFailed
 from ostinato.model import Error, Outcome
 from ostinato.sink import Sink
 from ostinato.task import Task
@@ -51,6 +51,9 @@ def ended_by(error: BaseException, task: Task[..., Any] | None = None) -> Outcom
     """The outcome of an attempt whose function raised."""
     if isinstance(error, replay.Suspended):
         return error.outcome
+    frames = FLOW_FRAMES if task is not None and task.is_flow else OUR_FRAMES
+    if isinstance(error, StepFailed) and error.__cause__ is not None:
+        error, frames = error.__cause__, STEP_FRAMES
     reason = summary(error)
     if isinstance(error, FlowError):
         return Outcome(kind="parked", reason=clean(str(error), 1000), error=describe(error, OUR_FRAMES))
@@ -62,7 +65,7 @@ def ended_by(error: BaseException, task: Task[..., Any] | None = None) -> Outcom
         return Outcome(kind="cancelled", reason=reason)
     if isinstance(error, SystemExit):
         return exited(error.code)
-    described = describe(error, FLOW_FRAMES if task is not None and task.is_flow else OUR_FRAMES)
+    described = describe(error, frames)
     if isinstance(error, Interrupted):
         return Outcome(kind="interrupted", reason=reason, error=described)
     if isinstance(error, MemoryError):

@@ -48,6 +48,12 @@ class Scope(Protocol):
     def local(self, name: str) -> str:
         """The key of a step that is called now. Raises FlowError if its name was used here before."""
 
+    def raised(self, key: str, error: Exception) -> Exception:
+        """What to raise where a step was called that raised this."""
+
+    def going_on(self) -> None:
+        """Something is about to be recorded: the job has gone on from all that came before."""
+
     def unrecorded(self, error: StoreUnavailable) -> BaseException:
         """What to raise where a step could not be recorded."""
 
@@ -71,6 +77,11 @@ class Plain:
         self._names.add(name)
         return name
 
+    def raised(self, key: str, error: Exception) -> Exception:
+        return error
+
+    def going_on(self) -> None: ...
+
     def unrecorded(self, error: StoreUnavailable) -> BaseException:
         return error
 
@@ -82,6 +93,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MAX_STEP_NAME = 120
+STEP_FRAMES = 2
+"""As many of our own frames are between a step's name and its function."""
 PROGRESS_INTERVAL = 0.25
 """Progress is passed on at most this often (seconds); the last value always is."""
 
@@ -164,18 +177,18 @@ class CurrentJob:
 
     def step(self, name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function once, and remember what it returned: an attempt that comes here again gets that
-        (as JSON gives it back), and does not call it. What it raises is not remembered.
+        (as JSON gives it back), and does not call it. What it raises is not remembered, so that the next attempt
+        calls it again; but in a flow it is, if the flow catches it and goes on.
 
         Each step of a job needs a name of its own. A coroutine function is run to its end. Raises FlowError for
-        a name that was used before, PayloadError for a value that cannot be stored or is too large.
+        a name that was used before, PayloadError for a value that cannot be stored or is too large; in a flow
+        StepFailed for what the function raises, which is its cause.
         """
         if not isinstance(name, str) or not 1 <= len(name) <= MAX_STEP_NAME:
             raise ConfigError(f"step name {name!r}: give text of 1 to {MAX_STEP_NAME} characters.")
         key = self.scope.local(name)
         if key not in self.recorded:
-            value: Any = function(*args, **kwargs)
-            if inspect.iscoroutine(value):
-                value = _to_its_end(value, name)
+            value = self._call(key, name, lambda: function(*args, **kwargs))
             text = encode_args({"value": value}, f"step {name}")[len('{"value":') : -1]
             if len(text) > self._order.max_payload:
                 raise PayloadError(
@@ -185,8 +198,23 @@ class CurrentJob:
             self.record(key, text)
         return cast("R", decode(self.recorded[key]))
 
+    def _call(self, key: str, name: str, function: Callable[[], Any]) -> Any:
+        try:
+            value = function()
+            return _to_its_end(value, name) if inspect.iscoroutine(value) else value
+        except Exception as error:
+            raised = self.scope.raised(key, error)
+            if raised is error:
+                raise
+            raise raised from error
+
     def record(self, key: str, text: str) -> None:
         """Remember the value of a step, for this attempt and those to come."""
+        self.scope.going_on()
+        self.write(key, text)
+
+    def write(self, key: str, text: str) -> None:
+        """The same, whatever came before."""
         try:
             self.line.record(key, text)
         except StoreUnavailable as error:

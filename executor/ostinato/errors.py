@@ -135,6 +135,10 @@ class JobFailed(JobEnded):
     """The job failed and will not be tried again by itself."""
 
 
+class StepFailed(JobFailed):
+    """A function that a flow called by ``step`` raised; that is its cause, while it is not answered from the record."""
+
+
 class JobCancelled(JobEnded):
     """The job was cancelled."""
 

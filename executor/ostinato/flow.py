@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ostinato.current import current_job
-from ostinato.errors import AnswerError, ConfigError, FlowChanged, FlowError, Rejected, WaitTimeout
+from ostinato.errors import AnswerError, ConfigError, FlowChanged, FlowError, Rejected, StepFailed, WaitTimeout
 from ostinato.model import Job
 from ostinato.names import check_name
 from ostinato.options import JobOptions
@@ -37,6 +37,7 @@ __all__ = [
     "FlowChanged",
     "FlowError",
     "Rejected",
+    "StepFailed",
     "Wait",
     "WaitTimeout",
     "approve",

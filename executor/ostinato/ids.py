@@ -9,6 +9,8 @@ import hashlib
 import os
 import re
 import time
+from collections.abc import Iterator
+from itertools import count
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
@@ -32,6 +34,14 @@ def derived_id(of: str, key: str) -> str:
     may be "" (then of no time at all)."""
     noise = hashlib.sha256(f"{of}\0{key}".encode()).digest()[:10]
     return (of[:10] or "0" * 10) + _text(int.from_bytes(noise, "big"), _NOISE)
+
+
+def numbered_ids(of: str, name: str) -> Iterator[tuple[str, str]]:
+    """The keys ``name#1``, ``name#2`` and so on, each with the id that belongs to it, always the same."""
+    for block in count():
+        stem = derived_id(of, f"{name}#{block}")[: -len(_PAIRS[0])]
+        for number, pair in enumerate(_PAIRS, block * len(_PAIRS) + 1):
+            yield f"{name}#{number}", stem + pair
 
 
 _WHOLE, _NOISE = range(120, -1, -10), range(70, -1, -10)

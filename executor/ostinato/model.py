@@ -33,8 +33,12 @@ DUE = "ostinato.event"
 """The task of all jobs that only notify: known to executors that listen for them."""
 APPROVAL, SIGNAL, TIMER = "ostinato.approval", "ostinato.signal", "ostinato.timer"
 """The tasks of jobs that nobody runs."""
-SURVIVED = "survived#"
+OWN = ":"
+"""Begins the names of what a flow records by itself, as no step that is called in it may."""
+SURVIVED = f"{OWN}survived#"
 """Begins the names of a flow's records of steps that did not succeed, and which it went on after all."""
+RAISED = f"{OWN}raised:"
+"""Begins the names of a flow's records of steps that it called, and which raised."""
 
 Channel = Literal["ready", "ended", "orders"]
 
@@ -63,7 +67,7 @@ class Keep(Struct, frozen=True):
     count: int | None = None
 
 
-class Policy(Struct, frozen=True, omit_defaults=True):
+class Policy(Struct, frozen=True, omit_defaults=True, gc=False):
     """How a job is run and what becomes of its failures. Stored with the job, so that an
     executor that rescues a job needs not know its task."""
 
@@ -106,7 +110,7 @@ class Unique(Struct, frozen=True, omit_defaults=True):
     on_conflict: Literal["existing", "replace", "raise"] = "existing"
 
 
-class After(Struct, frozen=True, omit_defaults=True):
+class After(Struct, frozen=True, omit_defaults=True, gc=False):
     """Jobs that must have ended before another one can run: all of them, or with ``first`` any one.
 
     ``failure`` says what becomes of that other one as soon as one of them ended without success: it is
@@ -118,7 +122,7 @@ class After(Struct, frozen=True, omit_defaults=True):
     first: bool = False
 
 
-class Job(Struct, frozen=True, kw_only=True):
+class Job(Struct, frozen=True, kw_only=True, gc=False):
     """One durable request to run a task: all that is needed to run it, and when, and how.
 
     Made by ``task.job(...)``, ``Job.script(...)`` or ``Job.command(...)``; it has an ``id``
@@ -225,7 +229,7 @@ class Schedule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     paused: bool = False
 
 
-class Fence(Struct, frozen=True):
+class Fence(Struct, frozen=True, gc=False):
     """The right to write about a running job. ``token`` rises at every claim and take-over;
     a write with an older token is refused."""
 
@@ -257,7 +261,7 @@ OutcomeKind = Literal[
 ]
 
 
-class Outcome(Struct, frozen=True, kw_only=True):
+class Outcome(Struct, frozen=True, kw_only=True, gc=False):
     """How one attempt ended, as its runner saw it. Policy comes later, in `lifecycle`."""
 
     kind: OutcomeKind
@@ -277,7 +281,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     logged: bool = True
 
 
-class Attempt(Struct, frozen=True, kw_only=True):
+class Attempt(Struct, frozen=True, kw_only=True, gc=False):
     """One ended execution of a job. ``log`` is where its log was uploaded: a URL, None while
     the upload is pending, "" when the attempt wrote nothing."""
 
@@ -296,7 +300,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     log: str | None = None
 
 
-class End(Struct, frozen=True, kw_only=True):
+class End(Struct, frozen=True, kw_only=True, gc=False):
     """The one way out of running: the next state, decided by the core, applied by the store
     if the fence still holds. ``posts`` are stored in the same atomic step; ``after`` is what a job
     that becomes ``blocked`` waits for."""
@@ -314,7 +318,7 @@ class End(Struct, frozen=True, kw_only=True):
     after: After | None = None
 
 
-class Row(Struct, frozen=True, kw_only=True):
+class Row(Struct, frozen=True, kw_only=True, gc=False):
     """A job as the store holds it now.
 
     ``attempt`` is the number of the newest claim, ``charged`` how many attempts ended by the
@@ -352,7 +356,7 @@ class Row(Struct, frozen=True, kw_only=True):
         return Fence(self.job.id, self.token)
 
 
-class Step(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Step(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a flow needs to know of a job that it waits for. ``name`` is its `Job.step`, "" for one that is
     no step of it."""
 

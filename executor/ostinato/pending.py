@@ -15,6 +15,10 @@ from ostinato.model import APPROVAL, FINAL, Step
 from ostinato.status import ended_error
 from ostinato.task import registry
 
+Lost = dict[str, str | None]
+"""The steps that did not succeed, by the ids of their jobs; and by their keys those that are no jobs, each with
+what is to be recorded of it once the flow has gone on after all."""
+
 
 class Settled(Struct):
     """What came of a wait: a value, or an error to raise in the flow."""
@@ -36,9 +40,9 @@ class Pending(Wait):
         """The jobs that it waits for."""
         return []
 
-    def lost(self) -> list[str]:
-        """Once it has come: the steps that did not succeed, of which that tells."""
-        return []
+    def lost(self) -> Lost:
+        """Once it has come: what did not succeed, of which that tells."""
+        return {}
 
 
 class Ready(Pending):
@@ -70,8 +74,8 @@ class Child(Pending):
             self._settled = _outcome(self._step, self._schema)
         return self._settled
 
-    def lost(self) -> list[str]:
-        return [] if self._step is None or self._step.state == "succeeded" else [self._id]
+    def lost(self) -> Lost:
+        return {} if self._step is None or self._step.state == "succeeded" else {self._id: None}
 
     def open(self) -> list[str]:
         return [] if self.poll() is not None else [self._id]
@@ -100,8 +104,8 @@ class All(Pending):
     def open(self) -> list[str]:
         return [job_id for part in self._parts[self._done :] for job_id in part.open()]
 
-    def lost(self) -> list[str]:
-        return [job_id for part in self._parts for job_id in part.lost()]
+    def lost(self) -> Lost:
+        return {key: text for part in self._parts for key, text in part.lost().items()}
 
 
 class FirstOf(Pending):
@@ -125,8 +129,8 @@ class FirstOf(Pending):
         came = self._parts[self._chosen].poll()
         return None if came is None else Settled((self._chosen, came.value), came.error)
 
-    def lost(self) -> list[str]:
-        return [] if self._chosen is None else self._parts[self._chosen].lost()
+    def lost(self) -> Lost:
+        return {} if self._chosen is None else self._parts[self._chosen].lost()
 
     def open(self) -> list[str]:
         chosen = self._parts if self._chosen is None else [self._parts[self._chosen]]
@@ -136,19 +140,20 @@ class FirstOf(Pending):
 class Sub(Pending):
     """A coroutine of the flow's own; what it waits for, its branch says."""
 
-    def __init__(self, came: Callable[[], Settled | None], lost: Callable[[], list[str]]) -> None:
+    def __init__(self, came: Callable[[], Settled | None], lost: Callable[[], Lost]) -> None:
         self._came = came
         self._lost = lost
 
     def poll(self) -> Settled | None:
         return self._came()
 
-    def lost(self) -> list[str]:
+    def lost(self) -> Lost:
         return self._lost()
 
 
 class Event(Pending):
-    """A signal from outside, or the end of the time for it. Which of them came first is recorded."""
+    """A signal from outside, or the end of the time for it. Which of them came first is recorded; the latter only
+    once the flow has gone on after all, so that it can be run again when the signal has come after it failed."""
 
     all = False
 
@@ -173,9 +178,12 @@ class Event(Pending):
             self._job.record(self._key, f'{{"payload":{signal.result or "null"}}}')
             return Settled(codec.decode(signal.result or "null"))
         if self._timer is not None and self._timer.poll() is not None:
-            self._job.record(self._key, '{"timeout":true}')
             return Settled(error=_too_late(self._item))
         return None
+
+    def lost(self) -> Lost:
+        came = self.poll()
+        return {} if came is None or came.error is None else {self._key: '{"timeout":true}'}
 
     def open(self) -> list[str]:
         return [] if self.poll() is not None else [self._id, *(self._timer.open() if self._timer is not None else [])]

@@ -4,15 +4,13 @@ from the record, until it comes to something that has not happened yet.
     code ─ waits for ─► Pending ─ poll ─► recorded: send it in, go on
                                      └──► not yet: all branches wait ─► suspended, with the new steps to post
 
-Steps are known by their key: the name and how often that name was met in the same branch (`Branch`), so
+Steps are known by their key: the name and how often that name was met in the same branch (`StepKeys`), so
 that neither the order in which branches go on nor a step more elsewhere confuses them. The id of a step's
 job is made of the flow's id and the key, so that posting it again does nothing.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Coroutine, Generator, Iterable, Sequence
 from contextlib import suppress
 from inspect import iscoroutine
@@ -22,18 +20,18 @@ from msgspec.json import decode, encode
 from msgspec.structs import replace
 
 from ostinato import clock
-from ostinato.codec import text_of
-from ostinato.current import CurrentJob
-from ostinato.errors import ConfigError, FlowChanged, FlowError, Interrupted, PostError, StoreUnavailable
+from ostinato.codec import describe, text_of
+from ostinato.current import STEP_FRAMES, CurrentJob
+from ostinato.errors import ConfigError, FlowChanged, FlowError, Interrupted, PostError, StepFailed, StoreUnavailable
 from ostinato.flow import Approval, Begin, First, Gather, Run, Signal, Sleep, Wait
-from ostinato.ids import derived_id
-from ostinato.model import SECOND, SURVIVED, TIMER, After, Job, Outcome, Step
+from ostinato.model import RAISED, SECOND, SURVIVED, TIMER, After, Error, Job, Outcome, Step
 from ostinato.options import Placement, rising
-from ostinato.pending import All, Child, Event, FirstOf, Pending, Ready, Settled, Sub
+from ostinato.pending import All, Child, Event, FirstOf, Lost, Pending, Ready, Settled, Sub
 from ostinato.signals import signal_job
+from ostinato.stepkeys import StepKeys, path_of
+from ostinato.verdicts import Verdict
 
 Routine = Generator[Any, Any, Any] | Coroutine[Any, Any, Any]
-_PATH = re.compile(r"((?:\d+\.)*\d+/)?")
 PAUSE = SECOND
 """Microseconds until a flow is tried again whose record could not be read or written."""
 DEEPEST = 100
@@ -86,14 +84,18 @@ class Replay:
         self._others: dict[str, Step | None] = {}
         self._branches: list[Branch] = []
         self._unseen: dict[str, dict[str, None]] = {}
+        self._survived: set[str] = set()
 
     def load(self) -> None:
         for step in self._told(None) if self.job.attempt > 1 else ():
             self.known[step.name] = step
-        for key in (*self.known, *self.job.recorded):
+        for key in self.known:
+            self._unseen.setdefault(path_of(key), {})[key] = None
+        for key, text in self.job.recorded.items():
             if key.startswith(SURVIVED):
-                continue
-            self._unseen.setdefault(_path(key), {})[key] = None
+                self._survived.update(decode(text))
+            elif not key.startswith(RAISED):
+                self._unseen.setdefault(path_of(key), {})[key] = None
 
     def _told(self, ids: Sequence[str] | None) -> Iterable[Step]:
         cursor: str | None = None
@@ -118,7 +120,7 @@ class Replay:
         return self.fault
 
     def branch(self, path: str, routine: Routine) -> Branch:
-        made = Branch(self, path, routine, self._unseen.setdefault(path, {}))
+        made = Branch(self, StepKeys(self.job.id, path, self._unseen.setdefault(path, {})), routine)
         self._branches.append(made)
         return made
 
@@ -131,7 +133,7 @@ class Replay:
         for branch in self._branches:
             branch.check()
         self.check_branches()
-        self._survive()
+        self.survive()
         waits = [branch.pending for branch in self._branches if branch.settled is None and branch.pending is not None]
         opened = [(ids, one.all) for one in waits if (ids := one.open())]
         ids = list(dict.fromkeys(job_id for some, _ in opened for job_id in some))
@@ -143,20 +145,21 @@ class Replay:
             after=After(tuple(ids), "run", first),
         )
 
-    def _survive(self) -> None:
-        """Record which steps did not succeed and the flow goes on all the same: they are not run again with it."""
-        told = {
-            job_id for key, text in self.job.recorded.items() if key.startswith(SURVIVED) for job_id in decode(text)
-        }
-        lost = dict.fromkeys(job_id for branch in self._branches if not branch.failed for job_id in branch.lost)
-        new = [job_id for job_id in lost if job_id not in told]
+    def survive(self) -> None:
+        """Record what did not succeed and the flow goes on all the same: it is not run again with the flow."""
+        lost = {key: text for branch in self._branches if not branch.failed for key, text in branch.lost.items()}
+        new = [key for key in lost if key not in self._survived]
         if new:
-            self.job.record(f"{SURVIVED}{self.job.attempt}", encode(new).decode())
+            self._survived.update(new)
+            for key in new:
+                if (text := lost[key]) is not None:
+                    self.job.write(key, text)
+            self.job.write(f"{SURVIVED}{self.job.attempt}.{len(self._survived)}", encode(new).decode())
 
     def check_branches(self) -> None:
         """Raises FlowChanged if the flow has gathered coroutines before, and now does so no more. Of branches of
         branches that is not known: they may not have come so far."""
-        begun = {branch.path for branch in self._branches}
+        begun = {branch.keys.path for branch in self._branches}
         for path, keys in self._unseen.items():
             if keys and path not in begun and "." not in path:
                 raise self.changed(f"it gathers no coroutine number {path[:-1]}", next(iter(keys)))
@@ -185,19 +188,16 @@ class Replay:
 
 
 class Branch:
-    """One line of code of the flow: its own, or a coroutine that it gathers. ``path`` tells them apart."""
+    """One line of code of the flow: its own, or a coroutine that it gathers."""
 
-    def __init__(self, replay: Replay, path: str, routine: Routine, unseen: dict[str, None]) -> None:
+    def __init__(self, replay: Replay, keys: StepKeys, routine: Routine) -> None:
         self.replay = replay
-        self.path = path
+        self.keys = keys
         self.routine = routine
         self.pending: Pending | None = None
         self.settled: Settled | None = None
-        self.lost: list[str] = []
-        """The steps without whose success it has gone on."""
-        self._unseen = unseen
-        self._counts: Counter[str] = Counter()
-        self._names: set[str] = set()
+        self.lost: Lost = {}
+        """That without whose success it has gone on."""
 
     def advance(self) -> bool:
         moved = False
@@ -211,7 +211,7 @@ class Branch:
                 break
             moved = True
             if self.pending is not None:
-                self.lost += self.pending.lost()
+                self.lost |= self.pending.lost()
             self._resume(came)
         return moved
 
@@ -229,7 +229,7 @@ class Branch:
         except (FlowError, Suspended) as error:
             self.replay.fault = error
         except Unforeseen:
-            self.pending = Sub(lambda: None, list)
+            self.pending = Sub(lambda: None, dict)
         except Exception as error:
             self.settled = Settled(error=error)
 
@@ -244,28 +244,43 @@ class Branch:
         """Whether it has ended with an error, which is told to the branch that waits for it."""
         return self.settled is not None and self.settled.error is not None
 
-    # keys
-
-    def key(self, name: str) -> str:
-        """The key of the next step of this name."""
-        self._counts[name] += 1
-        return f"{self.path}{name}#{self._counts[name]}"
+    # steps that are called
 
     def local(self, name: str) -> str:
-        """The key of a step that is called here. Raises FlowError if there was one of this name."""
+        """The key of a step that is called here. Raises FlowError if there was one of this name, StepFailed if it
+        has failed, and the flow has gone on."""
         self._go_on()
-        key, job = self.met(f"{self.path}{name}"), self.replay.job
-        if name in self._names or _path(name):
+        key, job = self.keys.called(name), self.replay.job
+        if key is None:
             raise self._fail(
                 FlowError(
-                    f"Flow {job.id} ({job.task}) calls step {name!r} twice, or its name begins with a number and a "
-                    'slash. Give each a name of its own: step(f"page {number}", ...).'
+                    f"Flow {job.id} ({job.task}) calls step {name!r} twice, or its name begins with a colon or with a "
+                    'number and a slash. Give each a name of its own: step(f"page {number}", ...).'
                 )
             )
-        self._names.add(name)
-        if key not in job.recorded and self._unseen:
+        raised = job.recorded.get(f"{RAISED}{key}")
+        if raised is not None:
+            raise self._failure(key, decode(raised, type=Error))
+        if key not in job.recorded and self.keys.unseen:
             raise self._fail(self._changed(f"it comes to step {key!r}"))
         return key
+
+    def raised(self, key: str, error: Exception) -> Exception:
+        """A step that was called has raised this. It is remembered once the flow has gone on."""
+        if isinstance(error, (FlowError, Verdict)):  # what they say, they say of the flow
+            return error
+        told = describe(error, STEP_FRAMES)
+        self.lost[f"{RAISED}{key}"] = encode(told).decode()
+        return self._failure(key, told)
+
+    def _failure(self, key: str, error: Error) -> StepFailed:
+        job = self.replay.job
+        reason = f"{error.type}: {error.message}"
+        text = f"Step {key!r} of flow {job.id} ({job.task}) failed: {reason}"
+        return StepFailed(text, job_id=job.id, attempts=job.attempt, reason=reason, traceback=error.traceback)
+
+    def going_on(self) -> None:
+        self.replay.survive()
 
     def _go_on(self) -> None:
         """Code that has caught what ended the flow's attempt gets no further by it. Nor does code that was told
@@ -283,29 +298,24 @@ class Branch:
         self.replay.fault = error  # whatever the code does with it
         return error
 
-    def met(self, key: str) -> str:
-        """The code has come to this step."""
-        self._unseen.pop(key, None)
-        return key
-
     def check(self) -> None:
         """Raises FlowChanged if it has come to its end, or cannot go on, and has not met all that it met before:
         more has happened since, so that it would have come at least as far."""
-        if self._unseen and self.settled is not None:
+        if self.keys.unseen and self.settled is not None:
             raise self._changed("it ends")
-        if self._unseen and self.pending is not None:
+        if self.keys.unseen and self.pending is not None:
             raise self._changed(f"it waits for {self.replay.names_of(self.pending.open())}")
 
     def _changed(self, found: str) -> FlowChanged:
-        return self.replay.changed(found, next(iter(self._unseen)))
+        return self.replay.changed(found, next(iter(self.keys.unseen)))
 
     def versioned(self, name: str) -> bool:
         """See `ostinato.flow.versioned`."""
         self._go_on()
-        key = self.met(f"{self.path}version:{name}")
+        key = self.keys.once(f"version:{name}")
         if key in self.replay.job.recorded:
             return True
-        if self._unseen:
+        if self.keys.unseen:
             return False
         self.replay.job.record(key, "true")
         return True
@@ -315,12 +325,12 @@ class Branch:
     def begin(self, item: Any) -> Pending:
         """Begin what the code wants to wait for. Raises FlowError for what cannot be waited for."""
         if isinstance(item, Job):
-            return self._child(self.key(item.task), item)
+            return self._child(self.keys.next(item.task), item)
         if isinstance(item, (list, tuple)):
             return All([self.begin(one) for one in item])
         if iscoroutine(item):
-            made = self.replay.branch(f"{self.path.rstrip('/')}{'.' if self.path else ''}{self._number()}/", item)
-            return Sub(lambda: made.settled, lambda: made.lost if made.failed else [])
+            made = self.replay.branch(self.keys.line(), item)
+            return Sub(lambda: made.settled, lambda: made.lost if made.failed else {})
         if isinstance(item, Wait):
             return self._begin(item)
         raise FlowError(
@@ -329,10 +339,6 @@ class Branch:
             "goes into a job or a step."
         )
 
-    def _number(self) -> int:
-        self._counts["/"] += 1
-        return self._counts["/"]
-
     def _begin(self, item: Wait) -> Pending:
         if isinstance(item, Pending):
             return item
@@ -340,26 +346,25 @@ class Branch:
             return All([self.begin(one) for one in item.items], item.return_exceptions)
         if isinstance(item, Run):
             placement = Placement(item.options, clock.now())
-            return self._child(self.key(item.job.task), placement.apply(item.job, ""))
+            return self._child(self.keys.next(item.job.task), placement.apply(item.job, ""))
         if isinstance(item, First):
-            return FirstOf(self.replay.job, self.met(self.key("first")), [self.begin(one) for one in item.items])
+            return FirstOf(self.replay.job, self.keys.own("first"), [self.begin(one) for one in item.items])
         if isinstance(item, Begin):
             return Ready([self.begin(one) for one in item.items])
         if isinstance(item, Sleep):
-            return self._timer(self.key("sleep"), item.duration)
+            return self._timer(self.keys.next("sleep"), item.duration)
         if isinstance(item, Approval):
-            return self._child(self.key("approval"), item.job, item.schema)
+            return self._child(self.keys.next("approval"), item.job, item.schema)
         if isinstance(item, Signal):
             return self._event(item)
         raise TypeError(item)
 
-    def _child(self, key: str, job: Job, schema: Any = None) -> Child:
-        self.met(key)
-        step = self.replay.known.get(key)
-        if step is not None:
-            return Child(step.id, step, schema)
+    def _child(self, step: tuple[str, str], job: Job, schema: Any = None) -> Child:
+        key, job_id = step
+        known = self.replay.known.get(key)
+        if known is not None:
+            return Child(known.id, known, schema)
         flow = self.replay.job.id
-        job_id = derived_id(flow, key)
         self.replay.posts[job_id] = self._checked(replace(job, id=job_id, flow=flow, parent=flow, step=key))
         return Child(job_id, None, schema)
 
@@ -371,18 +376,18 @@ class Branch:
             raise FlowError(f"Flow {flow.id} ({flow.task}) cannot have step {job.step!r}: {error}") from None
         return rising(job, clock.now(), self.replay.job.rise)
 
-    def _timer(self, key: str, duration: int) -> Child:
-        return self._child(key, replace(_TIMER, expires_at=clock.now() + duration))
+    def _timer(self, step: tuple[str, str], duration: int) -> Child:
+        return self._child(step, replace(_TIMER, expires_at=clock.now() + duration))
 
     def _event(self, item: Signal) -> Pending:
-        key = self.met(self.key(f"event:{item.name}/{item.key}"))
+        name = f"{item.name}/{item.key}"
+        key, timeout = self.keys.own(f"event:{name}"), self.keys.next(f"timeout {name}")
         recorded = self.replay.job.recorded.get(key)
         if recorded is not None:
-            self.met(f"{key} timeout")
             return Ready.of_event(recorded, item)
         job = signal_job(item.name, item.key)
         self.replay.posts[job.id] = job
-        timer = None if item.timeout is None else self._timer(f"{key} timeout", item.timeout)
+        timer = None if item.timeout is None else self._timer(timeout, item.timeout)
         return Event(self.replay.job, key, item, (job.id, self.replay.other(job.id)), timer)
 
 
@@ -393,8 +398,3 @@ def _discard(item: Any) -> None:
     parts = item.items if isinstance(item, (Gather, First, Begin)) else item
     for part in parts if isinstance(parts, (list, tuple)) else ():
         _discard(part)
-
-
-def _path(key: str) -> str:
-    found = _PATH.match(key)
-    return found[0] if found is not None else ""

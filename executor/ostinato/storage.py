@@ -50,7 +50,7 @@ class Entry(Struct, frozen=True):
     version: int = 0
 
 
-class Posted(Struct, frozen=True):
+class Posted(Struct, frozen=True, gc=False):
     """The answer to one posted job: its id, and False if a job of that id was there already, or
     another one holds its unique key (then the id is that one's)."""
 
@@ -139,7 +139,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     error: Error | None = None
 
 
-class Changed(Struct, frozen=True):
+class Changed(Struct, frozen=True, gc=False):
     """What became of one ask: ``before`` is None if no such job exists; ``after`` the state now."""
 
     id: str

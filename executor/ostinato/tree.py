@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from ostinato.model import SURVIVED, WAITING, Row
+from ostinato.model import OWN, RAISED, SURVIVED, WAITING, Row
 from ostinato.search import rows
 from ostinato.signals import event_of
+from ostinato.stepkeys import path_of
 from ostinato.storage import JobQuery, Store
 
 PAGE = 1000
@@ -39,12 +40,21 @@ def grow(store: Store, row: Row, name: str = "") -> Node:
     return Node(
         name=name or row.job.task,
         row=row,
-        called={key: value for key, value in row.steps.items() if not key.startswith(SURVIVED)},
+        called=_called(row),
         nodes=(
             *(grow(store, step, called) for step, called in zip(steps, names, strict=True)),
             *(Node(name=_outside(one), row=one) for one in outside),
         ),
     )
+
+
+def _called(row: Row) -> dict[str, str]:
+    """What was called, and what happened, by names for people."""
+    return {
+        path_of(key) + key.removeprefix(path_of(key)).removeprefix(OWN): value
+        for key, value in row.steps.items()
+        if not key.startswith((SURVIVED, RAISED))
+    }
 
 
 def _may_have_steps(row: Row) -> bool:

@@ -66,7 +66,7 @@ def signature(name: str, function: Callable[..., Any]) -> str:
     return f"{name}({', '.join(shown)})"
 
 
-INNER = {"check(job)", "record(key, text)", "rise"}
+INNER = {"check(job)", "record(key, text)", "rise", "write(key, text)"}
 """What only the rooms of flows need of the job that runs."""
 
 

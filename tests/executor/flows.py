@@ -268,3 +268,48 @@ def stepping(ledger: str) -> Any:
 @task(flow=True)
 async def asking() -> Any:
     return await flow.approve("A number?", schema=int)
+
+
+def charge(ledger: str, card: str) -> str:
+    note.function(ledger, f"charge {card}")
+    if card == "stolen":
+        raise ValueError("no such card")
+    return card
+
+
+@task(flow=True)
+async def compensated(ledger: str) -> Any:
+    """Calls a step that raises, and goes on; from then on it has raised that for good."""
+    try:
+        flow.step("charge", charge, ledger, "stolen")
+    except flow.StepFailed as error:
+        flow.step("give back", note.function, ledger, "give back")
+        told = await flow.event("go")
+        return [error.reason, told]
+    return "charged"
+
+
+@task(flow=True, retry_on=(LookupError,), max_attempts=2, backoff=0)
+async def calls_what_raises(ledger: str) -> None:
+    flow.step("look", look_up, ledger)
+
+
+def look_up(ledger: str) -> None:
+    note.function(ledger, "looked")
+    raise KeyError("nothing there")
+
+
+@task(flow=True)
+async def hasty(number: int) -> Any:
+    return await flow.event("late", number, timeout=0.01)
+
+
+@task(flow=True)
+async def named_like_records() -> list[str]:
+    """Steps with names such as the flow's own records have."""
+    await flow.first_completed(double.job(1), double.job(2))
+    flow.versioned("new")
+    names = ["first#1", "version:new", "event:go/#1", "survived#1"]
+    called = [flow.step(name, str, name) for name in names]
+    await flow.event("go")
+    return called

@@ -440,3 +440,27 @@ def test_an_executor_is_not_idle_once_it_has_let_go_a_job(executor, how):
     waiting = let_go(executor, how)
     assert executor.wait(WAIT)
     assert waiting.status().state == "succeeded"
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_step_that_raised_has_raised_for_good_once_the_flow_has_gone_on(executor, ledger, runner):
+    handle = executor.post(flows.compensated.job(str(ledger)), runner=runner)
+    assert executor.wait(WAIT)
+    executor.signal("go", payload="on")
+    assert handle.result(WAIT) == ["ValueError: no such card", "on"]
+    assert lines(ledger) == ["charge stolen", "give back"]
+
+
+def test_what_a_step_raises_is_what_its_flow_fails_of_and_is_tried_again_for(executor, ledger):
+    handle = executor.post(flows.calls_what_raises.job(str(ledger)), runner="thread")
+    with pytest.raises(JobFailed, match="KeyError: 'nothing there'") as caught:
+        handle.result(WAIT)
+    assert "in look_up" in caught.value.traceback
+    assert lines(ledger) == ["looked", "looked"]
+
+
+def test_steps_may_be_named_as_what_a_flow_records_by_itself(executor):
+    handle = executor.post(flows.named_like_records.job(), runner="thread")
+    assert executor.wait(WAIT)
+    executor.signal("go")
+    assert handle.result(WAIT) == ["first#1", "version:new", "event:go/#1", "survived#1"]

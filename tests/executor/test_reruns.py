@@ -97,3 +97,12 @@ def test_a_step_of_a_running_flow_is_left_alone(executor, fifo):
     wait_until(lambda: blocked.status().state == "blocked")
     assert not blocked.rerun()
     assert step_states(executor, blocked) == {"approval#1": "waiting"}
+
+
+def test_a_signal_that_came_too_late_counts_when_it_is_run_again(executor):
+    handle = executor.post(flows.hasty.job(1), runner="thread")
+    with pytest.raises(JobFailed, match="WaitTimeout"):
+        handle.result(WAIT)
+    executor.signal("late", 1, payload="here")
+    assert handle.rerun()
+    assert handle.result(WAIT) == "here"
