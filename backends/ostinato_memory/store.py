@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
@@ -313,7 +314,11 @@ class MemoryStore:
             chosen = list(ledger.running.values())
         else:
             return ledger.records.values() if query.oldest_first else reversed(ledger.records.values())
-        return sorted(chosen, key=lambda record: record.sequence, reverse=not query.oldest_first)
+        chosen.sort(key=_sequence)
+        if query.cursor:  # large flows are read page by page
+            at = bisect_right(chosen, int(query.cursor), key=_sequence)
+            chosen = chosen[at:] if query.oldest_first else chosen[:at]
+        return chosen if query.oldest_first else reversed(chosen)
 
     def attempts(self, job_ids: Sequence[str]) -> list[Attempt]:
         with self._lock:
@@ -355,6 +360,9 @@ class MemoryStore:
 
 def _orphaned(record: Record, dead: Sequence[str], now: int) -> bool:
     return record.executor_id in dead or (record.lease_until is not None and record.lease_until <= now)
+
+
+_sequence = attrgetter("sequence")
 
 
 def _matches(record: Record, query: JobQuery, after: int | None) -> bool:

@@ -24,7 +24,7 @@ from ostinato.model import FINAL, After, Channel, Kind, State
 from ostinato.rules import consequence, first_state
 from ostinato_sql import waits
 from ostinato_sql.link import Link
-from ostinato_sql.statement import Keyed, at_most
+from ostinato_sql.statement import Keyed, Statement, at_most
 from ostinato_sql.tables import jobs
 from ostinato_sql.tables import waits as waits_table
 from ostinato_sql.waits import AWAITED
@@ -106,6 +106,11 @@ _WAITS = Keyed(
 _STRIKE = Keyed(lambda keys: delete(waits_table).where(waits_table.c.awaited.in_(keys)))
 _left = at_most(1, select(literal_column("1")).where(waits_table.c.job == jobs.c.seq)).correlate(jobs)
 _LEFT = Keyed(lambda keys: select(jobs.c.seq, _left.scalar_subquery()).where(jobs.c.seq.in_(keys)))
+_AWAIT_NEW = Keyed(lambda keys: update(jobs).where(jobs.c.id.in_(keys)).values(awaited=literal_column("1")))
+_LAST_STEP = Statement(
+    at_most(1, select(jobs.c.seq).where(jobs.c.flow == bindparam("whose"), is_living).order_by(jobs.c.seq.desc())),
+    "whose",
+)
 _STEPS_OF = Keyed(lambda keys: select(jobs.c.id, jobs.c.seq).where(jobs.c.flow.in_(keys), is_living))
 _STEPS = Keyed(
     lambda keys: (
@@ -196,14 +201,15 @@ class Consequences:
 
     def wait(self, waiting: Sequence[tuple[Waiter, After]], new: Mapping[str, int], flows: Iterable[str] = ()) -> None:
         """Blocked jobs wait from now on, if there still is anything to wait for. ``new`` are jobs that
-        this transaction has made, with their ``seq``: those that come later count as ended long ago.
-        ``flows`` got new steps."""
+        this transaction has made, with their ``seq``: those that come later count as ended long ago. It is 0
+        for steps: they are not known to be awaited yet. ``flows`` got new steps."""
         ids = {job_id for _, after in waiting for job_id in after.jobs}
         old = ids - new.keys()
         known = tie(self._link, old, set(flows) - new.keys())
         ended = {job_id: state for job_id in old if (state := known.get(job_id, "succeeded")) in FINAL}
         fates = _Fates(self._now)
         left = []
+        watching = []
         for waiter, after in waiting:
             later: dict[str, State] = {one: "succeeded" for one in after.jobs if new.get(one, 0) > waiter.seq}
             over = {**ended, **later} if later else ended
@@ -213,10 +219,34 @@ class Consequences:
                 state = fates.add(waiter, *fate)
                 if state in FINAL:
                     ended[waiter.id] = state
+            elif self._are_its_steps(waiter, after, others):
+                watching.append(waiter)
             else:
                 left.append((waiter.seq, waiter.token, replace(after, jobs=others)))
         waits.add(self._link, left)
+        self._link.run_among(_AWAIT_NEW, [one for _, _, after in left for one in after.jobs if new.get(one) == 0])
+        for waiter in watching:
+            self._watch(waiter)
         self._meet(fates)
+
+    def _are_its_steps(self, waiter: Waiter, after: After, others: Sequence[str]) -> bool:
+        """Whether these are all of its steps that have not ended, and it waits for each."""
+        if not waiter.stepped or after.first or after.failure != "run":
+            return False
+        return {job_id for job_id, _ in self._link.among(_STEPS_OF, [waiter.id])} == set(others)
+
+    def _watch(self, waiter: Waiter) -> bool:
+        """Let it wait for the last of its steps that have not ended, which most often is the last to end; False
+        if there is none. Who ends a step that nobody watches does not hold its flow, so that it may have ended
+        until it is locked here."""
+        while last := self._link.first(_LAST_STEP, waiter.id):
+            for values in self._link.among(_STEPS, last):
+                step = Step(*values)
+                if not step.awaited:
+                    self._link.run_among(_AWAIT, [step.seq])
+                waits.watch(self._link, waiter.seq, waiter.token, step.id)
+                return True
+        return False
 
     def draw(self) -> None:
         """All that follows, and what follows from that."""
@@ -235,12 +265,20 @@ class Consequences:
         blocked = {values[0]: Waiter(*values) for values in link.among(_BLOCKED, sorted({one[0] for one in struck}))}
         heard: dict[int, list[str]] = defaultdict(list)
         rules: dict[int, After] = {}
+        watching = []
         for seq, token, awaited, failure, first in struck:
-            if seq in blocked and blocked[seq].token == token:
-                heard[seq].append(awaited)
-                rules[seq] = After((), failure, bool(first))
+            if seq not in blocked or blocked[seq].token != token:
+                continue
+            if first == waits.STEPS:
+                watching.append(blocked[seq])
+                continue
+            heard[seq].append(awaited)
+            rules[seq] = After((), failure, bool(first))
         link.run_among(_STRIKE, ended)
         fates = _Fates(self._now)
+        for waiter in watching:
+            if not self._watch(waiter):
+                fates.add(waiter, "ready", "")
         for seq, awaited in heard.items():
             if fate := consequence(rules[seq], {one: ended[one] for one in awaited}, left=True):
                 fates.add(blocked[seq], *fate)

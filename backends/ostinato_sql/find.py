@@ -9,7 +9,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any, get_args
 
-from sqlalchemy import Select, func, literal_column, select
+from sqlalchemy import Integer, Select, bindparam, func, literal_column, select
 
 from ostinato.errors import ConfigError
 from ostinato.model import FINAL, Attempt, State
@@ -35,6 +35,16 @@ from ostinato_sql.tables import attempts, has_ended, in_state, jobs, lanes, tags
 _SEVERAL = 500  # ids in one statement
 _BY_ID = Keyed(lambda keys: select(*WHOLE).where(jobs.c.id.in_(keys)))
 _BRIEF_BY_ID = Keyed(lambda keys: select(*BRIEF).where(jobs.c.id.in_(keys)))
+_BRIEF_STEPS = Statement(
+    select(*BRIEF)
+    .where(jobs.c.flow == bindparam("whose"), jobs.c.seq > bindparam("last"))
+    .order_by(jobs.c.seq)
+    .limit(bindparam("most", type_=Integer))
+    .offset(literal_column("0")),
+    "whose",
+    "last",
+    "most",
+)
 _EARLIEST = Statement(at_most(1, select(jobs.c.ended_at).where(has_ended).order_by(jobs.c.ended_at)))
 _ATTEMPTS = Keyed(
     lambda keys: (
@@ -58,6 +68,10 @@ def find(database: Database, query: JobQuery) -> Page:
             found.sort(key=_seq, reverse=not query.oldest_first)
             if query.brief or not any(values[STEPPED] or values[STATE] == "blocked" for values in found):
                 return _page(link, database, query, found)  # by one statement, and lanes never change
+    if _only_steps(query):
+        with database.read() as link:
+            last = _position(query.cursor) if query.cursor is not None else 0
+            return _page(link, database, query, link.all(_BRIEF_STEPS, query.flow, last, query.limit + 1))
     with database.read(snapshot=True) as link:
         if _none_ended(link, query):
             return Page([])
@@ -84,6 +98,12 @@ def _only_ids(query: JobQuery) -> bool:
         ids=ids, states=query.states, limit=query.limit, oldest_first=query.oldest_first, brief=query.brief
     )
     return query == plain
+
+
+def _only_steps(query: JobQuery) -> bool:
+    """Whether the steps of a flow are asked for in turn, as its attempts do, page by page."""
+    plain = JobQuery(flow=query.flow, oldest_first=True, limit=query.limit, cursor=query.cursor, brief=True)
+    return query.flow is not None and query == plain
 
 
 def _search(link: Link, query: JobQuery) -> Iterable[Sequence[Any]]:

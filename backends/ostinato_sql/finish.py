@@ -95,7 +95,7 @@ def finish(
     created = [posted.id for posted in insert_jobs(link, database, posts, now) if posted.created]
     if created:
         told.add("ready")
-    steps = {post.id for post in posts if post.flow is not None}  # known to be awaited as soon as they are there
+    steps = {post.id for post in posts if post.flow is not None}
     consequences.wait(suspended, dict.fromkeys((one for one in created if one in steps), 0))
     consequences.draw()
     if lanes and "ready" not in told and _awaited(link, database, lanes):

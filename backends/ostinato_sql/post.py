@@ -139,8 +139,7 @@ def _run_insert(link: Link, batch: Sequence[Job], rows: list[Values]) -> int:
         return link.run_many(_INSERT, rows)
     awaited = {job_id for job in batch if job.after is not None for job_id in job.after.jobs}
     flows = {job.flow for job in batch if job.flow is not None}
-    # Flows wait for most of their steps: they are said to be awaited from the beginning.
-    tied = [ties(job, job.flow is not None or job.id in awaited, job.id in flows) for job in batch]
+    tied = [ties(job, job.id in awaited, job.id in flows) for job in batch]
     return link.run_many(_INSERT_TIED, [(*row, *more) for row, more in zip(rows, tied, strict=True)])
 
 

@@ -1,5 +1,9 @@
 """Open waits: which blocked jobs wait for which others. They are rows, never a count, so that nothing can
-be counted twice or forgotten."""
+be counted twice or forgotten.
+
+A flow that waits for all of its steps that live, of which there may be very many, has one row: it names one of
+them, and when that has ended, another one takes its place.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,24 @@ AWAITED = or_(jobs.c.awaited != literal_column("0"), _strays).label("awaited")
 """Whether others may wait for a job. The flag alone would do, but for `expect_strays`."""
 _EXPECT = Statement(lambda dialect: dialect.insert_new(meta), *meta.c.keys())
 
+STEPS = 2
+"""In ``first``: such a row."""
+
 _ADD = Statement(insert(waits), *waits.c.keys())
 _OF = Keyed(
     lambda keys: (
         select(waits.c.job, waits.c.awaited, waits.c.failure, waits.c.first)
         .where(waits.c.job.in_(keys))
         .order_by(waits.c.job, waits.c.place)
+    )
+)
+_flows, _steps = jobs.alias("flows"), jobs.alias("steps")
+_STEPS_OF = Keyed(
+    lambda keys: (
+        select(_flows.c.seq, _steps.c.id)
+        .join(_steps, _steps.c.flow == _flows.c.id)
+        .where(_flows.c.seq.in_(keys), _steps.c.ended_at.is_(None))
+        .order_by(_flows.c.seq, _steps.c.seq)
     )
 )
 _END = Keyed(lambda keys: delete(waits).where(waits.c.job.in_(keys)))
@@ -37,6 +53,11 @@ def add(link: Link, waiting: Iterable[tuple[int, int, After]]) -> None:
         for place, awaited in enumerate(dict.fromkeys(after.jobs))
     ]
     link.run_many(_ADD, rows)
+
+
+def watch(link: Link, seq: int, token: int, step: str) -> None:
+    """The job waits for all of its steps, of which this one has not ended."""
+    link.run(_ADD, step, seq, token, 0, "run", STEPS)
 
 
 def expect_strays(link: Link) -> None:
@@ -55,5 +76,7 @@ def read(link: Link, seqs: Sequence[int]) -> dict[int, After]:
     rules: dict[int, After] = {}
     for seq, job_id, failure, first in link.among(_OF, seqs):
         awaited.setdefault(seq, []).append(job_id)
-        rules[seq] = After((), failure, bool(first))
+        rules[seq] = After((), failure, first == 1)
+        if first == STEPS:
+            awaited[seq] = [step for _, step in link.among(_STEPS_OF, [seq])]
     return {seq: replace(rules[seq], jobs=tuple(ids)) for seq, ids in awaited.items()}

@@ -24,7 +24,8 @@ from ostinato.testing.samples import (
     names,
     want,
 )
-from ostinato.testing.setting import Setting
+from ostinato.testing.setting import OpenStore, Setting
+from ostinato.testing.threads import together
 
 ANSWER = Ask(kind="answer", result='{"yes":1}', reason="by kim")
 
@@ -57,6 +58,67 @@ class FlowingCases(Setting):
         again = claim_one(store)
         assert (again.job.id, again.attempt, again.token) == ("f", 2, 2)
         assert [one.outcome for one in store.attempts(["f"])] == ["suspended"]
+
+    @pytest.mark.parametrize("order", ["abcdeg", "gedcba", "cgadbe"])
+    def test_steps_end_in_any_order(self, store: Store, order: str) -> None:
+        store.post([job("f")])
+        suspend(store, claim_one(store), *[step(one) for one in "abcdeg"])
+        rows = {row.job.id: row for row in claim(store)}
+        left = "abcdeg"
+        for number, one in enumerate(order):
+            assert look(store, "f").after == After(tuple(left), "run")
+            assert claim(store) == []
+            if number % 3 == 1:
+                store.change([one], Ask(kind="cancel"))
+            finish(store, rows[one], "failed" if number % 3 == 2 else "succeeded")
+            left = left.replace(one, "")
+        assert claim_one(store).job.id == "f"
+        assert look(store, "f").after is None
+
+    def test_suspended_for_some_of_its_steps(self, store: Store) -> None:
+        store.post([job("f")])
+        suspend(store, claim_one(store), step("a"), step("b"), step("c"), after=("a", "c"))
+        rows = {row.job.id: row for row in claim(store)}
+        finish(store, rows["c"])
+        assert claim(store) == []
+        finish(store, rows["a"])
+        flow = claim_one(store)
+        assert suspend(store, flow, step("d"), after=("b", "d"))
+        finish(store, rows["b"])
+        assert look(store, "f").after == After(("d",), "run")
+        finish(store, claim_one(store))
+        assert claim_one(store).job.id == "f"
+
+    def test_steps_that_end_at_once_release_their_flow_once(self, open_store: OpenStore) -> None:
+        stores = [open_store() for _ in range(6)]
+        for turn in range(8):
+            flow = f"f{turn}"
+            stores[0].post([job(flow)])
+            suspend(stores[0], claim_one(stores[0]), *[step(f"{turn}-{n}", flow) for n in range(6)])
+            rows = claim(stores[0], count=6)
+            together(lambda pair: finish(pair[0], pair[1]), list(zip(stores, rows, strict=True)))
+            again = claim_one(stores[0])
+            assert again.job.id == flow
+            finish(stores[0], again)
+
+    def test_steps_end_while_their_flow_is_cancelled(self, open_store: OpenStore) -> None:
+        stores = [open_store() for _ in range(4)]
+        for turn in range(8):
+            flow = f"f{turn}"
+            stores[0].post([job(flow)])
+            suspend(stores[0], claim_one(stores[0]), *[step(f"{turn}-{n}", flow) for n in range(4)])
+            rows = claim(stores[0], count=3)
+
+            def end_or_cancel(at: int, flow: str = flow, rows: list[Row] = rows) -> None:
+                if at < len(rows):
+                    finish(stores[at], rows[at])
+                else:
+                    stores[at].change([flow], Ask(kind="cancel"))
+
+            together(end_or_cancel, range(4))
+            assert look(stores[0], flow).state == "cancelled"
+            assert look(stores[0], f"{turn}-3").state == "cancelled"
+            assert claim(stores[0]) == []
 
     def test_suspended_until_the_first_step_has_ended(self, store: Store) -> None:
         store.post([job("f")])
