@@ -121,5 +121,5 @@ class Record:
             progress=self.progress,
             checkpoint=self.checkpoint,
             after=replace(self.after, jobs=tuple(self.awaits)) if self.after is not None and waits else None,
-            steps=dict(self.steps),
+            steps={} if brief else dict(self.steps),
         )

@@ -58,6 +58,8 @@ R = TypeVar("R")
 class Wait:
     """Something that a flow can wait for, with ``await`` or ``yield``."""
 
+    __slots__ = ()
+
     def __await__(self) -> Generator[Wait, Any, Any]:
         return (yield self)
 

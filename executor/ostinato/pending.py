@@ -30,6 +30,7 @@ class Settled(Struct):
 class Pending(Wait):
     """Something that was begun. ``all``: nothing of it can go on before all of `open` have ended."""
 
+    __slots__ = ()
     all = True
 
     def poll(self) -> Settled | None:
@@ -62,6 +63,8 @@ class Ready(Pending):
 
 class Child(Pending):
     """A step that is a job."""
+
+    __slots__ = ("_id", "_schema", "_settled", "_step")  # there may be very many
 
     def __init__(self, job_id: str, step: Step | None, schema: Any = None) -> None:
         self._id = job_id

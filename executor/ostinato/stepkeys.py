@@ -60,5 +60,7 @@ class StepKeys:
 
 def path_of(key: str) -> str:
     """The path of the line of code that the key belongs to."""
+    if "/" not in key:
+        return ""
     found = _PATH.match(key)
     return found[0] if found is not None else ""
