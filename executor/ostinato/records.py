@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from ostinato.errors import StoreUnavailable
 from ostinato.model import Row, Step
 from ostinato.storage import JobQuery, Note, Store
 
-PAGE = 1000
+PAGE = 5000
+BYTES = 16 * 2**20
+"""As much of results is read at once, and travels to a flow's process in one piece."""
 
 
 class Records:
@@ -30,7 +34,19 @@ class Records:
         else:
             query = JobQuery(ids=tuple(ids), limit=len(ids), brief=True)
         page = self._store.find(query)
+        if (some := _first(page.rows)) < len(page.rows) and ids is None:
+            page = self._store.find(replace(query, limit=some))
         return [_step(one, row.job.id) for one in page.rows], page.next
+
+
+def _first(found: Sequence[Row]) -> int:
+    """How many of the first of them have no more than `BYTES`; one at least."""
+    size = 0
+    for at, row in enumerate(found):
+        size += len(row.result or "")
+        if size > BYTES:
+            return max(at, 1)
+    return len(found)
 
 
 def _step(row: Row, flow: str) -> Step:

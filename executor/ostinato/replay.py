@@ -34,6 +34,8 @@ from ostinato.verdicts import Verdict
 Routine = Generator[Any, Any, Any] | Coroutine[Any, Any, Any]
 PAUSE = SECOND
 """Microseconds until a flow is tried again whose record could not be read or written."""
+MOST_BYTES = 64 * 2**20
+"""As much may be the arguments of steps that begin at once: they travel, and are stored, in one piece."""
 DEEPEST = 100
 """As many ``finally`` clauses that wait may be inside of each other."""
 _TIMER = Job(task=TIMER, kind="timer", default="null")
@@ -133,6 +135,7 @@ class Replay:
         for branch in self._branches:
             branch.check()
         self.check_branches()
+        self._check_size()
         self.survive()
         waits = [branch.pending for branch in self._branches if branch.settled is None and branch.pending is not None]
         opened = [(ids, one.all) for one in waits if (ids := one.open())]
@@ -144,6 +147,16 @@ class Replay:
             posts=tuple(self.posts.values()),
             after=After(tuple(ids), "run", first),
         )
+
+    def _check_size(self) -> None:
+        size = sum(len(job.args) for job in self.posts.values())
+        if size > MOST_BYTES:
+            flow, count = self.job, len(self.posts)
+            raise FlowError(
+                f"Flow {flow.id} ({flow.task}) begins {count:,} steps at once, with {size:,} bytes of arguments "
+                f"together, over the limit of {MOST_BYTES:,}. Pass paths or keys to the data, or wait for a part of "
+                f"them before it begins the next; then: ostinato rerun {flow.id}"
+            )
 
     def survive(self) -> None:
         """Record what did not succeed and the flow goes on all the same: it is not run again with the flow."""

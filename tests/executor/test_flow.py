@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 import flows
@@ -11,7 +12,7 @@ from harness import WAIT, lines
 from s3_servers import wait_until
 from stores import EMPTY, empties
 
-from ostinato import ConfigError, Job, JobCancelled, JobFailed, PayloadError, StoreUnavailable, TaskError, task
+from ostinato import ConfigError, Job, JobCancelled, JobFailed, PayloadError, StoreUnavailable, TaskError, replay, task
 from ostinato.flow import AnswerError
 from ostinato.storage import JobQuery
 from ostinato.testing.faulty_store import faulty
@@ -464,3 +465,17 @@ def test_steps_may_be_named_as_what_a_flow_records_by_itself(executor):
     assert executor.wait(WAIT)
     executor.signal("go")
     assert handle.result(WAIT) == ["first#1", "version:new", "event:go/#1", "survived#1"]
+
+
+def test_steps_with_too_much_to_carry_are_refused_with_the_fix(executor, ledger, monkeypatch):
+    monkeypatch.setattr(replay, "MOST_BYTES", 1000)
+    handle = executor.post(flows.total.job(list(range(100))), runner="thread")
+    assert executor.wait(WAIT)
+    status = handle.status()
+    assert status.state == "waiting"
+    assert re.search(
+        r"begins 100 steps at once, with [\d,]+ bytes .* over the limit of 1,000\. Pass paths", status.reason
+    )
+    monkeypatch.undo()
+    assert handle.rerun()
+    assert handle.result(WAIT) == 9900
