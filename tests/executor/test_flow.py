@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Any
 
 import flows
@@ -473,9 +472,8 @@ def test_steps_with_too_much_to_carry_are_refused_with_the_fix(executor, ledger,
     assert executor.wait(WAIT)
     status = handle.status()
     assert status.state == "waiting"
-    assert re.search(
-        r"begins 100 steps at once, with [\d,]+ bytes .* over the limit of 1,000\. Pass paths", status.reason
-    )
+    assert "begins 100 steps at once" in status.reason
+    assert "over the limit of 1,000. Pass paths" in status.reason
     monkeypatch.undo()
     assert handle.rerun()
     assert handle.result(WAIT) == 9900
