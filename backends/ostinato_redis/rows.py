@@ -126,6 +126,20 @@ def to_row(values: Sequence[Any], owner: str | None = None) -> Row:
     )
 
 
+def to_brief_row(values: Sequence[Any]) -> Row:
+    """A row that tells no more than what became of the job."""
+    job_id, job, state, attempt, result, error, reason = values
+    return Row(
+        job=_to_job(job, job_id),
+        state=state,
+        priority=0,
+        attempt=int(attempt),
+        reason=reason or "",
+        result=None if result is False else result,
+        error=None if error is False else msgspec.json.decode(error, type=Error),
+    )
+
+
 def to_attempt(recorded: str, log: str | bool) -> Attempt:
     attempt = msgspec.json.decode(recorded.partition(" ")[2], type=Attempt)
     if log is not False:

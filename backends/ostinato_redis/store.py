@@ -40,6 +40,7 @@ from ostinato_redis.rows import (
     info_text,
     limit_words,
     to_attempt,
+    to_brief_row,
     to_entries,
     to_info,
     to_mapping,
@@ -276,6 +277,7 @@ class RedisStore:
             "tasks": query.tasks,
             "queues": query.queues,
             "oldest_first": query.oldest_first,
+            "brief": query.brief,
             "limit": query.limit + 1,  # one more than asked for tells whether there are more
         }
         optional = {
@@ -294,7 +296,8 @@ class RedisStore:
             found += rows
         more = len(found) > query.limit
         del found[query.limit :]
-        return Page([to_row(row) for _, row in found], str(found[-1][0]) if more and found else None)
+        make = to_brief_row if query.brief else to_row
+        return Page([make(row) for _, row in found], str(found[-1][0]) if more and found else None)
 
     def attempts(self, job_ids: Sequence[str]) -> list[Attempt]:
         found = self._run("attempts", list(dict.fromkeys(job_ids)))

@@ -84,6 +84,9 @@ class Task(Generic[P, R]):
             raise TaskError(f'Task {self.name!r} has runner="asyncio" but is no coroutine: write "async def".')
         self.policy: Policy = fields["policy"]
         self._signature = inspect.signature(function)
+        parameters = self._signature.parameters.values()
+        self._in_place = all(one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for one in parameters)
+        self._least = sum(one.default is inspect.Parameter.empty for one in parameters)
         self._blank = Job(task=self.name, version=version, **fields)
         functools.update_wrapper(self, function)
 
@@ -99,13 +102,20 @@ class Task(Generic[P, R]):
         Raises ArgumentError if they do not fit the signature and its type hints, PayloadError
         if JSON cannot hold them.
         """
-        try:
-            bound = self._signature.bind(*args, **kwargs).arguments
-        except TypeError as error:
-            raise ArgumentError(f"Cannot post {self.name!r}: {error}. It is {self.name}{self._signature}.") from None
+        bound = self._bound(args, kwargs)
         text = encode_args(bound, self.name)
         self._check(bound, text)
         return msgspec.structs.replace(self._blank, args=text)
+
+    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments by name. Those that are given by their places are most, and need no search."""
+        parameters = self._signature.parameters
+        if self._in_place and not kwargs and self._least <= len(args) <= len(parameters):
+            return dict(zip(parameters, args, strict=False))
+        try:
+            return self._signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise ArgumentError(f"Cannot post {self.name!r}: {error}. It is {self.name}{self._signature}.") from None
 
     def _check(self, given: dict[str, Any], text: str) -> None:
         try:

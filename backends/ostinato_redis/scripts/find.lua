@@ -22,6 +22,14 @@ local function matches(id)
   return not INPUT.tag or call('ZSCORE', T .. 'tag:' .. INPUT.tag, id) ~= false
 end
 
+local BRIEF = {'job', 'state', 'attempt', 'result', 'error', 'reason'}
+
+-- What is asked for of a job.
+local function told(id)
+  if not INPUT.brief then return row(id) end
+  return {id, unpack(call('HMGET', job_key(id), unpack(BRIEF)))}
+end
+
 local function in_order(one, other)
   if INPUT.oldest_first then return one[1] < other[1] end
   return one[1] > other[1]
@@ -89,7 +97,7 @@ repeat
   for at = 1, chosen and #some or math.min(#some, CHUNK) do
     after = some[at][1]
     examined = examined + 1
-    if matches(some[at][2]) then rows[#rows + 1] = {after, row(some[at][2])} end
+    if matches(some[at][2]) then rows[#rows + 1] = {after, told(some[at][2])} end
     if #rows >= INPUT.limit then return answer({rows, after, true}) end
   end
 until ends or examined >= BOUND
