@@ -111,6 +111,41 @@ class All(Pending):
         return {key: text for part in self._parts for key, text in part.lost().items()}
 
 
+class Children(Pending):
+    """What `All` of such steps is, for there may be very many."""
+
+    def __init__(self, ids: Sequence[str], steps: Sequence[Step | None], return_exceptions: bool) -> None:
+        self._ids = ids
+        self._steps = [None if step is None or step.state not in FINAL else step for step in steps]
+        self._return_exceptions = return_exceptions
+        self._settled: Settled | None = None
+
+    def poll(self) -> Settled | None:
+        if self._settled is None and None not in self._steps:
+            self._settled = self._settle()
+        return self._settled
+
+    def _settle(self) -> Settled:
+        values: list[Any] = []
+        for step in self._steps:
+            if step is None:
+                continue
+            if step.state == "succeeded":
+                values.append(_value(step, None))
+                continue
+            error = _outcome(step, None).error
+            if not self._return_exceptions:
+                return Settled(error=error)
+            values.append(error)
+        return Settled(values)
+
+    def lost(self) -> Lost:
+        return {step.id: None for step in self._steps if step is not None and step.state != "succeeded"}
+
+    def open(self) -> list[str]:
+        return [job_id for job_id, step in zip(self._ids, self._steps, strict=True) if step is None]
+
+
 class FirstOf(Pending):
     """Several, whichever comes first. Which one that was is recorded: later more of them have come."""
 
@@ -199,7 +234,7 @@ def _too_late(item: Signal) -> WaitTimeout:
 
 def _outcome(step: Step, schema: Any) -> Settled:
     if step.state == "succeeded":
-        return _value(step, schema)
+        return Settled(_value(step, schema))
     if step.task == APPROVAL and step.error is not None:
         return Settled(error=Rejected(step.error.message))
     if step.task == APPROVAL and step.state == "expired":
@@ -208,7 +243,7 @@ def _outcome(step: Step, schema: Any) -> Settled:
     return Settled(error=error)
 
 
-def _value(step: Step, schema: Any) -> Settled:
+def _value(step: Step, schema: Any) -> Any:
     text = step.result or "null"
     if text.startswith('{"$too_large":'):
         raise FlowError(
@@ -216,6 +251,6 @@ def _value(step: Step, schema: Any) -> Settled:
             "return a path or key to it, or raise max_payload; then run the step and the flow again: ostinato rerun."
         )
     if schema is not None:
-        return Settled(codec.decode(text, schema))
+        return codec.decode(text, schema)
     task = registry.get(step.task)
-    return Settled(codec.decode(text) if task is None else task.result(text))
+    return codec.decode(text) if task is None else task.result(text)

@@ -26,7 +26,7 @@ from ostinato.errors import ConfigError, FlowChanged, FlowError, Interrupted, Po
 from ostinato.flow import Approval, Begin, First, Gather, Run, Signal, Sleep, Wait
 from ostinato.model import RAISED, SECOND, SURVIVED, TIMER, After, Error, Job, Outcome, Step
 from ostinato.options import Placement, rising
-from ostinato.pending import All, Child, Event, FirstOf, Lost, Pending, Ready, Settled, Sub
+from ostinato.pending import All, Child, Children, Event, FirstOf, Lost, Pending, Ready, Settled, Sub
 from ostinato.signals import signal_job
 from ostinato.stepkeys import StepKeys, path_of
 from ostinato.verdicts import Verdict
@@ -338,9 +338,9 @@ class Branch:
     def begin(self, item: Any) -> Pending:
         """Begin what the code wants to wait for. Raises FlowError for what cannot be waited for."""
         if isinstance(item, Job):
-            return self._child(self.keys.next(item.task), item)
+            return Child(*self._step(self.keys.next(item.task), item))
         if isinstance(item, (list, tuple)):
-            return All([self.begin(one) for one in item])
+            return self._all(item)
         if iscoroutine(item):
             made = self.replay.branch(self.keys.line(), item)
             return Sub(lambda: made.settled, lambda: made.lost if made.failed else {})
@@ -356,7 +356,7 @@ class Branch:
         if isinstance(item, Pending):
             return item
         if isinstance(item, Gather):
-            return All([self.begin(one) for one in item.items], item.return_exceptions)
+            return self._all(item.items, item.return_exceptions)
         if isinstance(item, Run):
             placement = Placement(item.options, clock.now())
             return self._child(self.keys.next(item.job.task), placement.apply(item.job, ""))
@@ -372,14 +372,24 @@ class Branch:
             return self._event(item)
         raise TypeError(item)
 
+    def _all(self, items: Sequence[Any], return_exceptions: bool = False) -> Pending:
+        if not all(isinstance(item, Job) for item in items):
+            return All([self.begin(one) for one in items], return_exceptions)
+        steps = [self._step(self.keys.next(job.task), job) for job in items]
+        return Children([job_id for job_id, _ in steps], [known for _, known in steps], return_exceptions)
+
     def _child(self, step: tuple[str, str], job: Job, schema: Any = None) -> Child:
+        return Child(*self._step(step, job), schema)
+
+    def _step(self, step: tuple[str, str], job: Job) -> tuple[str, Step | None]:
+        """The id of the step's job, and what is known of it; of a new one nothing is."""
         key, job_id = step
         known = self.replay.known.get(key)
         if known is not None:
-            return Child(known.id, known, schema)
+            return known.id, known
         flow = self.replay.job.id
         self.replay.posts[job_id] = self._checked(replace(job, id=job_id, flow=flow, parent=flow, step=key))
-        return Child(job_id, None, schema)
+        return job_id, None
 
     def _checked(self, job: Job) -> Job:
         try:
