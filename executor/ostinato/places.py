@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import shutil
 import tempfile
@@ -22,7 +23,8 @@ class Places(Struct, frozen=True):
 
 def places(config: Config) -> Places:
     """What the configuration says, else beside the SQLite file; a folder that goes with the
-    process for jobs in memory; else the user's state folder."""
+    process for jobs in memory; else one of the user's state folder, which is that of this store: who adopts logs
+    of a dead executor records in its own store where they went."""
     scheme, _, rest = config.url.partition("://")
     if scheme == "sqlite" and rest.strip("/"):
         path = os.path.abspath(rest.partition("?")[0].removeprefix("/"))
@@ -30,8 +32,15 @@ def places(config: Config) -> Places:
     elif scheme == "memory":
         logs, spool = os.path.join(_temporary(), "logs"), os.path.join(_temporary(), "spool")
     else:
-        logs, spool = os.path.abspath("ostinato-logs"), os.path.join(_state_folder(), "spool")
+        logs, spool = os.path.abspath("ostinato-logs"), os.path.join(_state_folder(), "spool", _name(config.url))
     return Places(config.log_store or logs, os.path.abspath(config.spool or spool))
+
+
+def _name(url: str) -> str:
+    """Of a store's folder: the same whoever logs in to it."""
+    head, at, place = url.rpartition("@")
+    scheme = head.partition("://")[0] + "://" if at else ""
+    return hashlib.sha256(f"{scheme}{place}".encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ import pytest
 from ostinato import ConfigError, Keep
 from ostinato.config import DEFAULT_URL, load
 from ostinato.model import SECOND
+from ostinato.places import places
 
 
 def test_nothing_said_is_a_file_in_this_folder(tmp_path):
@@ -97,3 +98,19 @@ def test_a_table_that_is_none_is_one_clear_error(tmp_path: Path, text):
     (tmp_path / "pyproject.toml").write_text(text)
     with pytest.raises(ConfigError, match=r"pyproject\.toml"):
         load({}, environ={}, folder=tmp_path)
+
+
+def test_each_store_has_a_spool_of_its_own():
+    """Else the logs of one would be taken over for another, which does not know their jobs."""
+
+    def spool(url):
+        return places(load({"url": url}, environ={}, folder=Path("/"))).spool
+
+    one = spool("postgresql://me:secret@db.example/jobs?prefix=a_")
+    assert one == spool("postgresql://another:word@db.example/jobs?prefix=a_")
+    others = [
+        "postgresql://db.example/jobs?prefix=b_",
+        "postgresql://db.example/other?prefix=a_",
+        "redis://db.example/0",
+    ]
+    assert len({one, *map(spool, others)}) == 4
