@@ -103,6 +103,8 @@ class Task(Generic[P, R]):
         if JSON cannot hold them.
         """
         bound = self._bound(args, kwargs)
+        if not bound:
+            return self._blank
         text = encode_args(bound, self.name)
         self._check(bound, text)
         return msgspec.structs.replace(self._blank, args=text)
