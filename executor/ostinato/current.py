@@ -312,7 +312,7 @@ def as_jobs(given: object) -> list[Job]:
 
 def check_size(job: Job, limit: int) -> None:
     """Raises PayloadError if the arguments of the job are over the limit (bytes)."""
-    if len(job.args) > limit or len(job.args.encode()) > limit:
+    if 4 * len(job.args) > limit and len(job.args.encode()) > limit:  # no character has more bytes than four
         raise PayloadError(
             f"Cannot post {job.task!r}: its arguments have {len(job.args.encode()):,} bytes as JSON, over the "
             f"limit of {limit:,}. Store the data elsewhere and pass a path or key, or raise max_payload."

@@ -294,13 +294,15 @@ class Placement:
 
 def rising(job: Job, now: int, rise: Rise) -> Job:
     """The job, knowing when it becomes HIGH: near its deadline, or when it has waited too long."""
+    if job.deadline is None and rise.ageing is None:
+        return job
     at = []
     if job.deadline is not None:
         lead = job.policy.deadline_lead
         at.append(job.deadline - (rise.lead if lead is None else lead))
     if rise.ageing is not None:
         at.append(max(now, job.run_at) + rise.ageing)
-    return msgspec.structs.replace(job, promote_at=min(at)) if at else job
+    return msgspec.structs.replace(job, promote_at=min(at))
 
 
 def _from_now(value: Any, name: str, now: int) -> int:
