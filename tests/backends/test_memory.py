@@ -34,7 +34,7 @@ class MemoryMachine(StoreMachine):
 
 
 TestMemoryMachine = MemoryMachine.TestCase
-TestMemoryMachine.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+TestMemoryMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
 def test_url_of_a_private_store_shares_nothing() -> None:

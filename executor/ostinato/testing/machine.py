@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import ClassVar, Literal
 
@@ -23,7 +23,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from msgspec.structs import replace
 
 from ostinato.errors import AlreadyPosted
-from ostinato.model import FINAL, HIGH, LOW, NORMAL, SECOND, Fence, Job, Row, State, Unique
+from ostinato.model import FINAL, HIGH, LOW, NORMAL, SECOND, After, Fence, Job, Row, State, Unique
 from ostinato.rules import holds_key
 from ostinato.storage import Ask, JobQuery, Posted, Record, Rescue, Store
 from ostinato.testing.clock import FakeClock
@@ -39,6 +39,7 @@ KEYS = (
     Unique("other", on_conflict="replace"),
     Unique("other", until="started"),
 )
+RULES = (After(()), After((), "run", first=True), After((), "fail"), After((), first=True))
 EXECUTORS = st.sampled_from(["e1", "e2", "e3"])
 
 
@@ -58,6 +59,8 @@ class Model:
     owner: str | None = None
     lease_until: int = 0
     cancelling: bool = False
+    waits: set[str] = field(default_factory=set)
+    """The jobs that it still waits for."""
 
     @property
     def gpus(self) -> int:
@@ -68,8 +71,8 @@ class Model:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Random histories of two tasks, a resource, a queue that is paused, two unique keys and three
-    executors."""
+    """Random histories of two tasks, a resource, a queue that is paused, two unique keys, jobs that come after
+    others, and three executors."""
 
     runs: ClassVar[Bundle[Row]] = Bundle("runs")
     """All rows ever claimed or rescued: most of them are zombies after a while."""
@@ -127,6 +130,37 @@ class StoreMachine(RuleBasedStateMachine):
             twin.job = replace(job, id=twin.job.id, front=twin.job.front)
             twin.state, twin.priority, twin.run_at = state, priority, run_at
 
+    @rule(data=st.data(), delay=st.sampled_from([0, 0, 5]), how=st.sampled_from(RULES))
+    def post_after(self, data: st.DataObject, delay: int, how: After) -> None:
+        names = st.sampled_from(["gone", *sorted(self.jobs)])
+        others = data.draw(st.lists(names, min_size=1, max_size=3, unique=True), label="after")
+        number = next(self.numbers)
+        run_at = self.clock.now + delay * SECOND if delay else 0
+        job = Job(task="work", id=f"j{number}", run_at=run_at, after=replace(how, jobs=tuple(others)))
+        self.store.post([job])
+        states = {one: self.jobs[one].state if one in self.jobs else "succeeded" for one in others}
+        model = Model(job, number, "blocked", NORMAL, run_at, posted_at=self.clock.now, waits=set(others))
+        self.jobs[job.id] = model
+        for one, state in sorted(states.items(), key=lambda known: known[1] == "succeeded"):  # a failure counts first
+            if state in FINAL:
+                self._hears(model, one, state)
+
+    def _hears(self, model: Model, other: str, state: State) -> None:
+        """One that it may wait for has ended."""
+        after = model.job.after
+        if model.state != "blocked" or after is None or other not in model.waits:
+            return
+        model.waits.discard(other)
+        if state != "succeeded" and after.failure != "run":
+            model.state = "cancelled" if after.failure == "cancel" else "failed"
+            self._tell(model)
+        elif after.first or not model.waits:
+            model.state = "scheduled" if model.run_at > self.clock.now else "ready"
+
+    def _tell(self, ended: Model) -> None:
+        for model in list(self.jobs.values()):
+            self._hears(model, ended.job.id, ended.state)
+
     def _holder(self, key: str) -> Model | None:
         model = self.jobs.get(self.holders.get(key, ""))
         unique = None if model is None else model.job.unique
@@ -167,6 +201,7 @@ class StoreMachine(RuleBasedStateMachine):
             model.cancelling = True
         elif kind == "cancel" and before not in FINAL:
             model.state = after = "cancelled"
+            self._tell(model)
         (changed,) = self.store.change([model.job.id], Ask(kind=kind))
         assert (changed.before, changed.after) == (before, after)
 
@@ -215,6 +250,8 @@ class StoreMachine(RuleBasedStateMachine):
             given_up = model.cancelling and state not in FINAL
             model.state = "cancelled" if given_up else state
             model.priority, model.run_at, model.cancelling = run.priority - sunk, run_at, False
+            if model.state in FINAL:
+                self._tell(model)
 
     @rule(run=runs)
     def renew(self, run: Row) -> None:
@@ -267,6 +304,8 @@ class StoreMachine(RuleBasedStateMachine):
             name: (model.job, model.state, model.priority, model.attempt, model.token, model.cancelling)
             for name, model in self.jobs.items()
         }
+        waits = {row.job.id: set(row.after.jobs) for row in rows if row.after is not None}
+        assert waits == {name: model.waits for name, model in self.jobs.items() if model.state == "blocked"}
 
     @invariant()
     def limits_are_as_set(self) -> None:
