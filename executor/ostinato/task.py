@@ -102,9 +102,9 @@ class Task(Generic[P, R]):
         Raises ArgumentError if they do not fit the signature and its type hints, PayloadError
         if JSON cannot hold them.
         """
-        bound = self._bound(args, kwargs)
-        if not bound:
+        if not (args or kwargs or self._least):
             return self._blank
+        bound = self._bound(args, kwargs)
         text = encode_args(bound, self.name)
         self._check(bound, text)
         return msgspec.structs.replace(self._blank, args=text)
