@@ -27,7 +27,7 @@ Hook = Callable[[], object]
 
 class Fork:
     """Made before the tasks' modules are loaded, so that it learns of their hooks. Where somebody else
-    came first, as a ``sitecustomize`` does, it is `os.fork`."""
+    came first, as a ``sitecustomize`` with hooks of its own does, it is `os.fork`."""
 
     def __init__(self) -> None:
         self._before: list[Hook] = []
@@ -70,7 +70,18 @@ def _strangers() -> bool:
     """Whether modules are loaded whose hooks nobody told us of."""
     tops = {name.partition(".")[0] for name in sys.modules}
     unknown = tops - sys.stdlib_module_names - OURS
-    return any(not name.startswith(("__main", "__mp_main", "__editable__")) for name in unknown)
+    return any(not name.startswith(("__main", "__mp_main", "__editable__")) and not _plain(name) for name in unknown)
+
+
+def _plain(name: str) -> bool:
+    """Whether it is a ``sitecustomize`` without hooks, as Debian and Ubuntu give to every Python."""
+    if name != "sitecustomize":
+        return False
+    try:
+        with open(sys.modules[name].__file__ or "", encoding="utf-8") as source:
+            return "register_at_fork" not in source.read()
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 def _run(hooks: Iterable[Hook]) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import forked
+import pytest
 from harness import WAIT
 
 
@@ -62,3 +63,12 @@ def forks_of_python(before: str) -> int:
 def test_a_module_whose_hooks_are_unknown_makes_it_a_common_fork():
     assert forks_of_python("sys.modules['sitecustomize'] = types.ModuleType('sitecustomize')") == 1
     assert forks_of_python("") == (0 if sys.platform == "linux" else 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every fork is a common one")
+def test_what_a_distribution_gives_to_every_python_makes_it_no_common_fork(tmp_path):
+    take = f"sys.path.insert(0, {str(tmp_path)!r}); sys.modules.pop('sitecustomize', None); import sitecustomize"
+    (tmp_path / "sitecustomize.py").write_text("try:\n    import apport_python_hook\nexcept ImportError:\n    pass\n")
+    assert forks_of_python(take) == 0
+    (tmp_path / "sitecustomize.py").write_text("import os\nos.register_at_fork(before=print)\n")
+    assert forks_of_python(take) == 1
