@@ -8,7 +8,9 @@ All of it in the transaction of the end, one generation after the other. Who mak
 one, or a step of it, locks that other one and ties it; who ends a job holds its lock, and then locks those
 that wait for it before he looks whether he was the last. So nobody is overlooked, and of several who end
 at the same time one sees that nothing is left. Locks are taken from a job to those that wait for it,
-and by ``seq`` among equals: a step is locked before its flow.
+and by ``seq`` among equals: a step is locked before its flow. But for the step that a flow is to watch next
+(`ostinato_sql.waits`): who cancels the flow at that moment may wait for it in a circle, which the database
+breaks, and the verb is tried again.
 """
 
 from __future__ import annotations
