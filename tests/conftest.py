@@ -16,7 +16,6 @@ ONCE = (
     "docs",
     "examples",
     "executor/test_busy_machine",
-    "executor/test_busy_machine",
     "executor/test_capacities",
     "executor/test_copying",
     "executor/test_deadlines",

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
-import mariadb_servers
-import postgres_servers
 import pytest
 from sqlalchemy import Engine, create_engine
+from stores import empties
 
 from ostinato.storage import PostsWithin
 from ostinato_sql.plugin import ostinato_store
 from ostinato_sql.store import SqlStore
 
 DRIVERS = {"sqlite": "sqlite", "postgres18": "postgresql+psycopg", "mariadb": "mysql+pymysql"}
-EMPTIED: dict[str, Callable[[str], str]] = {
-    "postgres18": postgres_servers.emptied,
-    "mariadb": mariadb_servers.emptied,
-}
 
 
 @pytest.fixture(params=DRIVERS)
@@ -27,10 +21,8 @@ def where(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def url(where: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    if where == "sqlite":
-        return f"sqlite:///{tmp_path}/jobs.db"
-    return EMPTIED[where](request.getfixturevalue(where))
+def url(where: str, request: pytest.FixtureRequest) -> str:
+    return empties(request, where)()
 
 
 @pytest.fixture

@@ -102,8 +102,9 @@ def _only_ids(query: JobQuery) -> bool:
 
 def _only_steps(query: JobQuery) -> bool:
     """Whether the steps of a flow are asked for in turn, as its attempts do, page by page."""
-    plain = JobQuery(flow=query.flow, oldest_first=True, limit=query.limit, cursor=query.cursor, brief=True)
-    return query.flow is not None and query == plain
+    if query.flow is None or not query.brief:
+        return False
+    return query == JobQuery(flow=query.flow, oldest_first=True, limit=query.limit, cursor=query.cursor, brief=True)
 
 
 def _search(link: Link, query: JobQuery) -> Iterable[Sequence[Any]]:

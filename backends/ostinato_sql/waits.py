@@ -74,9 +74,14 @@ def read(link: Link, seqs: Sequence[int]) -> dict[int, After]:
     """What each of the jobs still waits for."""
     awaited: dict[int, list[str]] = {}
     rules: dict[int, After] = {}
+    watching: list[int] = []
     for seq, job_id, failure, first in link.among(_OF, seqs):
         awaited.setdefault(seq, []).append(job_id)
         rules[seq] = After((), failure, first == 1)
         if first == STEPS:
-            awaited[seq] = [step for _, step in link.among(_STEPS_OF, [seq])]
+            watching.append(seq)
+    for seq in watching:
+        awaited[seq].clear()
+    for seq, step in link.among(_STEPS_OF, watching):
+        awaited[seq].append(step)
     return {seq: replace(rules[seq], jobs=tuple(ids)) for seq, ids in awaited.items()}

@@ -202,7 +202,7 @@ class JobHandle:
     def _over(self) -> Sequence[Row] | None:
         """Its row if it has ended, nothing if it is gone; None if neither is so as far as the store says now."""
         try:
-            rows = self._access.store.find(JobQuery(ids=(self.id,))).rows
+            rows = self._access.store.find(JobQuery(ids=(self.id,), brief=True)).rows
         except StoreUnavailable:
             return None  # those who follow it will hear of its end when the store is back
         return rows if not rows or rows[0].state in FINAL else None

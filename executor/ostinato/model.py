@@ -3,6 +3,8 @@
 Every value that crosses a seam (posting, storing, running, reporting) is one of these.
 All times are integers, microseconds since 1970-01-01 UTC; all durations are integers in
 microseconds. JSON documents travel as ``str``, encoded once by `ostinato.codec`.
+Those of which there may be very many are kept from the garbage collector (``gc=False``): none of them can be
+part of a circle, and its walks are a good part of what a large flow costs.
 This module imports nothing of ours but what makes the arguments of jobs that call no function.
 """
 

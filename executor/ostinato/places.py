@@ -32,15 +32,15 @@ def places(config: Config) -> Places:
     elif scheme == "memory":
         logs, spool = os.path.join(_temporary(), "logs"), os.path.join(_temporary(), "spool")
     else:
-        logs, spool = os.path.abspath("ostinato-logs"), os.path.join(_state_folder(), "spool", _name(config.url))
+        logs, spool = os.path.abspath("ostinato-logs"), os.path.join(_state_folder(), "spool", _name(scheme, rest))
     return Places(config.log_store or logs, os.path.abspath(config.spool or spool))
 
 
-def _name(url: str) -> str:
+def _name(scheme: str, rest: str) -> str:
     """Of a store's folder: the same whoever logs in to it."""
-    head, at, place = url.rpartition("@")
-    scheme = head.partition("://")[0] + "://" if at else ""
-    return hashlib.sha256(f"{scheme}{place}".encode()).hexdigest()[:16]
+    server, slash, place = rest.partition("/")
+    host = server.rpartition("@")[2]
+    return hashlib.sha256(f"{scheme}://{host}{slash}{place}".encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=1)

@@ -34,7 +34,7 @@ class Records:
         else:
             query = JobQuery(ids=tuple(ids), limit=len(ids), brief=True)
         page = self._store.find(query)
-        if (some := _first(page.rows)) < len(page.rows) and ids is None:
+        if ids is None and (some := _first(page.rows)) < len(page.rows):
             page = self._store.find(replace(query, limit=some))
         return [_step(one, row.job.id) for one in page.rows], page.next
 

@@ -14,7 +14,8 @@ from sqlalchemy.engine import Engine
 
 from ostinato.model import After, Unique
 from ostinato.storage import Ask
-from ostinato.testing.samples import attempt, claim, claim_one, end, exists, finish, job, look, names
+from ostinato.testing.cases.flowing import fan_out
+from ostinato.testing.samples import claim, claim_one, end, exists, finish, job, look, names
 from ostinato_sql.store import SqlStore
 
 WAITING = {
@@ -105,17 +106,13 @@ def test_a_flow_that_waits_for_all_of_its_steps_watches_one(store: SqlStore, eng
         with engine.connect() as connection:
             return list(connection.execute(text("SELECT awaited FROM ostinato_waits")).scalars())
 
-    store.post([job("f")])
-    steps = tuple(job(f"s{number}", flow="f", step=f"s#{number}") for number in range(9))
-    row = claim_one(store)
-    suspended = attempt(row, "suspended")
-    store.finish([end(row, "blocked", attempt=suspended, posts=steps, after=After(tuple(s.id for s in steps), "run"))])
-    assert waits() == ["s8"]
+    fan_out(store, "f", 9)
+    assert waits() == ["f-8"]
     rows = claim(store)
     store.finish([end(one) for one in rows[3:]])
-    assert waits() == ["s2"]
+    assert waits() == ["f-2"]
     store.finish([end(one) for one in rows[:2]])
-    assert waits() == ["s2"]
+    assert waits() == ["f-2"]
     finish(store, rows[2])
     assert waits() == []
     assert claim_one(store).job.id == "f"

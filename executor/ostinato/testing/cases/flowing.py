@@ -41,6 +41,12 @@ def suspend(store: Store, row: Any, *steps: Job, after: tuple[str, ...] | None =
     return applied
 
 
+def fan_out(store: Store, flow: str, count: int) -> None:
+    """A flow that waits for all of its steps."""
+    store.post([job(flow)])
+    suspend(store, claim_one(store), *[step(f"{flow}-{number}", flow) for number in range(count)])
+
+
 class FlowingCases(Setting):
     # suspending
 
@@ -93,8 +99,7 @@ class FlowingCases(Setting):
         stores = [open_store() for _ in range(6)]
         for turn in range(8):
             flow = f"f{turn}"
-            stores[0].post([job(flow)])
-            suspend(stores[0], claim_one(stores[0]), *[step(f"{turn}-{n}", flow) for n in range(6)])
+            fan_out(stores[0], flow, 6)
             rows = claim(stores[0], count=6)
             together(lambda pair: finish(pair[0], pair[1]), list(zip(stores, rows, strict=True)))
             again = claim_one(stores[0])
@@ -105,8 +110,7 @@ class FlowingCases(Setting):
         stores = [open_store() for _ in range(4)]
         for turn in range(8):
             flow = f"f{turn}"
-            stores[0].post([job(flow)])
-            suspend(stores[0], claim_one(stores[0]), *[step(f"{turn}-{n}", flow) for n in range(4)])
+            fan_out(stores[0], flow, 4)
             rows = claim(stores[0], count=3)
 
             def end_or_cancel(at: int, flow: str = flow, rows: list[Row] = rows) -> None:
@@ -117,7 +121,7 @@ class FlowingCases(Setting):
 
             together(end_or_cancel, range(4))
             assert look(stores[0], flow).state == "cancelled"
-            assert look(stores[0], f"{turn}-3").state == "cancelled"
+            assert look(stores[0], f"{flow}-3").state == "cancelled"
             assert claim(stores[0]) == []
 
     def test_suspended_until_the_first_step_has_ended(self, store: Store) -> None:
